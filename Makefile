@@ -1,0 +1,39 @@
+# Two commands: `make demo` shows the library at work, `make test` checks it. Both make .venv when it is absent.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Where original files of public data sets lie; a sibling folder with them spares the downloads.
+export SPARSELABELS_DATA ?= $(realpath ../shared/data)
+ifeq ($(SPARSELABELS_DATA),)
+unexport SPARSELABELS_DATA
+endif
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test lint examples bench clean
+
+demo: $(STAMP)
+	$(BIN)/python -m recsys_ssl demo --output demo-output
+
+test: lint
+	$(BIN)/python -m pytest -q
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+examples: $(STAMP)
+	set -e; for script in examples/*.py; do echo "== $$script"; $(BIN)/python $$script --fast; done
+
+bench: $(STAMP)
+	set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+clean:
+	rm -rf $(VENV) demo-output dist build .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	touch $@
