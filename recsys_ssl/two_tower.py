@@ -1,0 +1,124 @@
+"""Two-tower retrieval: a query tower and an item tower, trained by a sampled softmax.
+
+Yi et al., Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations, RecSys 2019.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from recsys_ssl.sampled_softmax import SampledSoftmax
+
+Tensor = Any
+
+
+@keras.saving.register_keras_serializable(package="sparselabels")
+class TwoTower(keras.Model):
+    r"""A query tower :math:`Q` and an item tower :math:`I` whose vectors' similarity ranks the items.
+
+    Trained on pairs by :math:`L = \frac1N \sum_i w_i \ell_i`, with :math:`\ell_i` the loss of pair *i*
+    among the candidates of its batch (see :class:`SampledSoftmax`) and :math:`w_i` its sample weight. Weights
+    act on the loss alone: they change neither the candidates nor the correction. Use it as any Keras model:
+    ``compile(optimizer=...)``, ``fit``, ``save``.
+
+    Inputs are a dict:
+
+    * ``"query"``: what the query tower takes, batch first;
+    * ``"item"``: what the item tower takes, the positives of the queries in their order;
+    * ``"negatives"`` (optional): the same for further negatives, for mixed negative sampling;
+    * ``"item_ids"``: integers of shape (batch + n_negatives,), to recognise accidental hits;
+    * ``"log_q"``: log sampling probabilities of shape (batch + n_negatives,), for the corrections;
+    * ``"known_positives"`` (optional): bool of shape (batch, batch + n_negatives).
+
+    Calling the model gives the vectors of queries and of candidates.
+
+    Parameters
+    ----------
+    query_tower : keras.Layer
+    item_tower : keras.Layer
+        Vectors of the length that the query tower gives.
+    loss : SampledSoftmax, optional
+        By default a dot product with logQ correction and without accidental hits.
+
+    References
+    ----------
+    Yi et al. (2019), Sampling-bias-corrected neural modeling for large corpus item recommendations, RecSys.
+
+    Examples
+    --------
+    >>> import keras, numpy as np
+    >>> towers = [keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]) for _ in range(2)]
+    >>> model = TwoTower(*towers, loss=SampledSoftmax(correction="none", remove_accidental_hits=False))
+    >>> model.compile(optimizer="adam")
+    >>> pairs = {"query": np.eye(3, dtype="float32"), "item": np.eye(3, dtype="float32")}
+    >>> history = model.fit(pairs, batch_size=3, verbose=0)
+    >>> sorted(history.history)
+    ['loss']
+    """
+
+    def __init__(
+        self,
+        query_tower: keras.Layer,
+        item_tower: keras.Layer,
+        loss: SampledSoftmax | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.query_tower = query_tower
+        self.item_tower = item_tower
+        self.sampled_softmax = SampledSoftmax() if loss is None else loss
+        # Towers that know their shapes need no first call: weights can be loaded at once.
+        self.built = query_tower.built and item_tower.built
+
+    def call(self, inputs: dict[str, Any], training: bool = False) -> tuple[Tensor, Tensor]:
+        """Vectors of the queries, shape (batch, dim), and of the candidates, (batch + n_negatives, dim)."""
+        queries = self.query_tower(inputs["query"], training=training)
+        items = self.item_tower(inputs["item"], training=training)
+        if "negatives" in inputs:
+            further = self.item_tower(inputs["negatives"], training=training)
+            items = ops.concatenate([items, further], axis=0)
+        return queries, items
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Mean of the weighted losses of the batch's pairs, and what the towers add."""
+        del y, training  # the items are the labels
+        queries, items = y_pred
+        rows = self.sampled_softmax(
+            queries,
+            items,
+            item_ids=x.get("item_ids"),
+            log_q=x.get("log_q"),
+            known_positives=x.get("known_positives"),
+        )
+        if sample_weight is not None:
+            rows = rows * ops.cast(ops.reshape(sample_weight, (-1,)), rows.dtype)
+        return sum(self.losses, start=ops.mean(rows))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor arguments."""
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "query_tower": keras.saving.serialize_keras_object(self.query_tower),
+            "item_tower": keras.saving.serialize_keras_object(self.item_tower),
+            "loss": keras.saving.serialize_keras_object(self.sampled_softmax),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> TwoTower:
+        """Rebuild the model from :meth:`get_config`."""
+        parts = {
+            key: keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)
+            for key in ("query_tower", "item_tower", "loss")
+        }
+        return cls(**{**config, **parts})
