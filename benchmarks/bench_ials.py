@@ -26,7 +26,8 @@ ALPHA = 10.0
 WEIGHT = 1 / (ALPHA - 1)
 REGULARIZATION = 0.01  # implicit's default
 STEPS = 3  # implicit's default
-# Exponent, regularisation and unobserved weight.  The tuned pair was the best of 15 on a tenth of train.
+# Exponent, regularisation and unobserved weight.  The tuned pair has the best NDCG@20 on a tenth of
+# train, held out for each user: 8 pairs at dim 64, then 7 around the best of them at dim 128.
 OURS = {
     "ours": (0.0, REGULARIZATION * WEIGHT, WEIGHT),
     "ours, exponent 1": (1.0, 3e-4, WEIGHT),

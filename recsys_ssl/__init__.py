@@ -6,26 +6,33 @@ import importlib
 from typing import Any
 
 _MODULES = {
+    "ApproximateIndex": "approximate_index",
     "Category": "features",
     "Dense": "features",
     "EASE": "baselines.ease",
+    "ExactIndex": "index",
+    "FactorRecommender": "factor_recommender",
     "FeatureEncoder": "feature_encoder",
     "FeatureTower": "feature_tower",
     "IALS": "baselines.ials",
     "ItemKNN": "baselines.item_knn",
     "MultiCategory": "features",
     "Popularity": "baselines.popularity",
+    "Recommender": "recommender",
     "SampledSoftmax": "sampled_softmax",
     "StreamingFrequency": "streaming_frequency",
     "TwoTower": "two_tower",
     "TwoTowerRetriever": "retriever",
+    "evaluate_rankings": "evaluation",
     "evaluate_retriever": "evaluation",
-    "fold_in": "fold_in",
+    "fold_in": "folding_in",
     "infer_features": "features",
-    "load_retriever": "retriever",
+    "load_retriever": "retriever_folder",
     "mixed_sampling_log_probability": "sampled_softmax",
     "sampled_softmax_loss": "corrected_softmax",
 }
+
+_EXTRAS = {"keras": "recsys", "tensorflow": "recsys", "pandas": "recsys", "jax": "jax", "torch": "torch"}
 
 __all__ = sorted(_MODULES)
 
@@ -34,7 +41,16 @@ def __getattr__(name: str) -> Any:
     """Import a public name at its first use: `import recsys_ssl` itself loads no Keras."""
     if name not in _MODULES:
         raise AttributeError(f"module 'recsys_ssl' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"recsys_ssl.{_MODULES[name]}"), name)
+    try:
+        module = importlib.import_module(f"recsys_ssl.{_MODULES[name]}")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] not in _EXTRAS:
+            raise
+        extra = _EXTRAS[error.name.split(".")[0]]
+        raise ImportError(
+            f"recsys_ssl.{name} needs {error.name}: pip install 'sparselabels[{extra}]'", name=error.name
+        ) from error
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -17,13 +16,20 @@ from recsys_ssl.blocked_top_k import blocked_top_k
 from recsys_ssl.entity_features import EntityFeatures
 from recsys_ssl.factor_recommender import FactorRecommender
 from recsys_ssl.features import Feature
-from recsys_ssl.fold_in import fold_in
-from recsys_ssl.id_lookup import UNKNOWN, allowed_mask, as_ids, check_k, ids_of, lookup
+from recsys_ssl.folding_in import DEFAULT_L2, fold_in, rows_of_liked
+from recsys_ssl.id_lookup import allowed_mask, as_ids, check_k, ids_of, lookup
 from recsys_ssl.recommender import as_interactions
 from recsys_ssl.sampled_softmax import SampledSoftmax
 from recsys_ssl.two_tower import TwoTower
-from recsys_ssl.two_tower_training import Pairs, TrainingRun, build_two_tower, train_two_tower, vectors_of
-from sparse_data import Bags, checks
+from recsys_ssl.two_tower_training import (
+    Pairs,
+    TrainingRun,
+    build_two_tower,
+    held_out_pairs,
+    train_two_tower,
+    vectors_of,
+)
+from sparse_data import checks
 from sparse_data.datasets.columns import to_columns
 from sparse_data.datasets.interactions import Interactions
 
@@ -105,6 +111,8 @@ class TwoTowerRetriever(FactorRecommender):
     """
 
     model_: TwoTower
+    user_encoder_: EntityFeatures
+    item_encoder_: EntityFeatures
 
     def __init__(
         self,
@@ -186,7 +194,8 @@ class TwoTowerRetriever(FactorRecommender):
         fresh._fit(
             fresh._learn_vocabulary(log), log, None if validation is None else as_interactions(validation)
         )
-        self.__dict__.update(vars(fresh))
+        # The fitted attributes alone: the parameters stay the objects that the caller passed.
+        self.__dict__.update({name: value for name, value in vars(fresh).items() if name.endswith("_")})
         if self.interrupted_:
             raise KeyboardInterrupt
         return self
@@ -216,10 +225,11 @@ class TwoTowerRetriever(FactorRecommender):
         scores : float32 array of shape (n, k)
         """
         check_is_fitted(self)
-        liked = self._liked(item_ids)
+        liked = rows_of_liked(item_ids, self.item_ids_)
         allowed = allowed_mask(self.item_ids_, allow, deny)
         check_k(k, self.item_ids_.size if allowed is None else int(allowed.sum()))
-        queries = fold_in(self.item_factors_, liked)
+        temperature = float(self.model_.sampled_softmax.current_temperature())
+        queries = fold_in(self.item_factors_, liked, l2=self.l2 or DEFAULT_L2, temperature=temperature)
         seen = csr_array(
             (np.ones(len(liked.values), dtype=np.bool_), liked.values, liked.offsets),
             shape=(len(liked), self.item_ids_.size),
@@ -312,6 +322,15 @@ class TwoTowerRetriever(FactorRecommender):
         checks.check_in_range("l2", self.l2, low=0)
         checks.check_in_range("learning_rate", self.learning_rate, low=0, closed="neither")
         checks.check_in_range("validation_fraction", self.validation_fraction, low=0, high=1, closed="left")
+        if not (self.loss is None or isinstance(self.loss, SampledSoftmax)):
+            raise TypeError(
+                f"`loss` must be a SampledSoftmax or None; got {self.loss!r}. "
+                "Write SampledSoftmax('cosine', temperature=0.1) for a cosine."
+            )
+        if not isinstance(self.hidden_units, Sequence) or isinstance(self.hidden_units, str):
+            raise TypeError(
+                f"`hidden_units` must be a sequence of int; got {self.hidden_units!r}. Wrap it: (64,)."
+            )
 
     def _catalogue(self, interactions: Interactions) -> NDArray[Any]:
         """Items of the log and of the item table."""
@@ -330,13 +349,19 @@ class TwoTowerRetriever(FactorRecommender):
         pairs = Pairs(table.row.astype(np.int64), table.col.astype(np.int64), pair_weights, table.shape)
         training, held_out = pairs, None
         if validation is not None:
-            held_out = self._known_pairs(validation)
+            held_out = held_out_pairs(validation, self.user_ids_, self.item_ids_, self.seen_)
         elif self.validation_fraction and len(pairs) >= 100:
             training, held_out = pairs.hold_out(self.validation_fraction, seed=self.seed)
         run = self._train_once(log, training, held_out, self.epochs, "fit")
         self.history_, self.best_epoch_ = run.history, run.best_epoch
         if self.refit and len(training) < len(pairs) and not run.interrupted:
-            run = self._train_once(log, pairs, None, run.best_epoch, "refit on all")
+            encoders = self.user_encoder_, self.item_encoder_
+            try:
+                run = self._train_once(log, pairs, None, run.best_epoch, "refit on all")
+            except KeyboardInterrupt:
+                # Not an epoch of the refit was finished: what validation has chosen is the result.
+                self.user_encoder_, self.item_encoder_ = encoders
+                run.interrupted = True
         self.model_, self.interrupted_ = run.model, run.interrupted
         self.user_factors_ = vectors_of(
             run.model, "query", self.user_encoder_.encode(self.user_ids_, log.users)
@@ -344,6 +369,13 @@ class TwoTowerRetriever(FactorRecommender):
         self.item_factors_ = vectors_of(
             run.model, "item", self.item_encoder_.encode(self.item_ids_, log.items)
         )
+
+    def _score_into(self, users: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        super()._score_into(users, out)
+        # A user of the side table of whom neither interactions nor features are known has the zero vector.
+        blank = np.flatnonzero(~self.user_factors_[users].any(axis=1))
+        if blank.size:
+            out[blank] = self._score_unknown(self.user_ids_[users[blank]])
 
     def _train_once(
         self, log: Interactions, training: Pairs, held_out: Pairs | None, epochs: int, description: str
@@ -381,51 +413,6 @@ class TwoTowerRetriever(FactorRecommender):
             loss=self.loss,
             seed=self.seed,
         )
-
-    def _known_pairs(self, validation: Interactions) -> Pairs:
-        rows = lookup("validation", validation.user_ids, self.user_ids_)
-        columns = lookup("validation", validation.item_ids, self.item_ids_)
-        known = (rows != UNKNOWN) & (columns != UNKNOWN)
-        checks.check_nonempty("validation", rows[known], hint="Pass pairs of users and items of the log.")
-        distinct = np.unique(np.stack([rows[known], columns[known]], axis=1), axis=0)
-        return Pairs(distinct[:, 0], distinct[:, 1], None, (self.user_ids_.size, self.item_ids_.size))
-
-    def _liked(self, item_ids: Sequence[ArrayLike]) -> Bags:
-        """Rows of the known items of every list."""
-        lists = [as_ids("item_ids", ids) for ids in item_ids]
-        rows = [np.unique(lookup("item_ids", ids, self.item_ids_)) for ids in lists]
-        unknown = sum(int((lookup("item_ids", ids, self.item_ids_) == UNKNOWN).sum()) for ids in lists)
-        if unknown:
-            warnings.warn(
-                f"{unknown} items are not in the catalogue and are ignored. Add them with `add_items`.",
-                UserWarning,
-                stacklevel=3,
-            )
-        return Bags.from_lists([row[row != UNKNOWN] for row in rows], dtype=np.int64)
-
-
-def load_retriever(path: str | os.PathLike[str]) -> TwoTowerRetriever:
-    """Read what `TwoTowerRetriever.save` wrote.
-
-    Parameters
-    ----------
-    path : path
-
-    Returns
-    -------
-    TwoTowerRetriever
-        Fitted; its recommendations equal those of the saved one.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no folder.
-    ValueError
-        If the folder holds something else, or a file in it is missing, truncated or altered.
-    """
-    from recsys_ssl.retriever_folder import read_retriever
-
-    return read_retriever(path)
 
 
 def _united(ids: NDArray[Any], table: Any, name: str) -> NDArray[Any]:

@@ -75,8 +75,8 @@ def write_retriever(model: TwoTowerRetriever, path: str | os.PathLike[str]) -> N
     write_folder(path, KIND, files)
 
 
-def read_retriever(path: str | os.PathLike[str]) -> TwoTowerRetriever:
-    """Read what `write_retriever` wrote, on any Keras backend.
+def load_retriever(path: str | os.PathLike[str]) -> TwoTowerRetriever:
+    """Read what `TwoTowerRetriever.save` wrote, on any Keras backend.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def read_retriever(path: str | os.PathLike[str]) -> TwoTowerRetriever:
     Returns
     -------
     TwoTowerRetriever
-        Fitted.
+        Fitted; its recommendations equal those of the saved one.
 
     Raises
     ------

@@ -199,7 +199,7 @@ class SampledSoftmax(keras.layers.Layer):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SampledSoftmax:
         # `sklearn.clone` copies parameters; Keras's own way goes through an archive.
-        copy = type(self).from_config(self.get_config())
+        copy: SampledSoftmax = type(self).from_config(self.get_config())
         copy.set_weights(self.get_weights())
         return copy
 

@@ -14,11 +14,14 @@ from scipy.sparse import csr_array
 from recsys_ssl.batches import InteractionBatches
 from recsys_ssl.blocked_top_k import blocked_top_k
 from recsys_ssl.feature_tower import FeatureTower
+from recsys_ssl.id_lookup import UNKNOWN, lookup
 from recsys_ssl.metrics import ndcg
 from recsys_ssl.ranking_accumulator import hit_matrix
 from recsys_ssl.sampled_softmax import SampledSoftmax, mixed_sampling_log_probability
 from recsys_ssl.training_callbacks import BestEpoch, Finite, ProgressBar, Stopwatch
 from recsys_ssl.two_tower import TwoTower
+from sparse_data import checks
+from sparse_data.datasets.interactions import Interactions
 
 Encoded = Mapping[str, NDArray[Any]]
 
@@ -61,8 +64,41 @@ class Pairs:
     def hold_out(self, fraction: float, *, seed: int) -> tuple[Pairs, Pairs]:
         """Split the pairs at random into those to train on and ``fraction`` of them to measure on."""
         order = np.random.default_rng([seed, 1]).permutation(len(self))
-        cut = max(1, round(fraction * len(self)))
+        cut = min(max(1, round(fraction * len(self))), len(self) - 1)
         return self.take(np.sort(order[cut:])), self.take(np.sort(order[:cut]))
+
+
+def held_out_pairs(
+    validation: Interactions, user_ids: NDArray[Any], item_ids: NDArray[Any], logged: csr_array
+) -> Pairs:
+    """Return the distinct pairs of a validation log that a model can be measured on.
+
+    Parameters
+    ----------
+    validation : Interactions
+    user_ids, item_ids : ndarray
+        Sorted; pairs of others are left out.
+    logged : csr_array of shape (n_users, n_items)
+        What the training log holds is never recommended: as a held-out pair it would count as missed.
+
+    Returns
+    -------
+    Pairs
+
+    Raises
+    ------
+    ValueError
+        If no pair is left.
+    """
+    rows = lookup("validation", validation.user_ids, user_ids)
+    columns = lookup("validation", validation.item_ids, item_ids)
+    known = (rows != UNKNOWN) & (columns != UNKNOWN)
+    n_items, in_log = item_ids.size, logged.tocoo()
+    known &= ~np.isin(rows * n_items + columns, in_log.row.astype(np.int64) * n_items + in_log.col)
+    hint = "Pass pairs of users and items of the log that are not in the log themselves."
+    checks.check_nonempty("validation", rows[known], hint=hint)
+    distinct = np.unique(np.stack([rows[known], columns[known]], axis=1), axis=0)
+    return Pairs(distinct[:, 0], distinct[:, 1], None, (user_ids.size, n_items))
 
 
 @dataclass

@@ -15,9 +15,9 @@ from sklearn.exceptions import NotFittedError
 import recsys_ssl
 from recsys_ssl import training_callbacks
 from recsys_ssl.features import Category, Dense, MultiCategory
-from recsys_ssl.retriever import TwoTowerRetriever, load_retriever
+from recsys_ssl.retriever import TwoTowerRetriever
+from recsys_ssl.retriever_folder import load_retriever
 from recsys_ssl.sampled_softmax import SampledSoftmax
-from recsys_ssl.two_tower import TwoTower
 from sparse_data import Bags
 from sparse_data.datasets import Interactions, make_checkerboard, make_interactions
 
@@ -29,13 +29,14 @@ BOARD = make_checkerboard(12)
 @pytest.fixture(scope="module", autouse=True)
 def _eager():
     """Spare the tracing of a graph, which takes longer than these few steps; test_backends.py compiles."""
-    compile_ = TwoTower.compile
+    trainer = next(kind for kind in keras.Model.__mro__ if "compile" in vars(kind))
+    compile_ = trainer.compile
 
     def eagerly(self, *args, **kwargs):
         compile_(self, *args, **{**kwargs, "run_eagerly": True, "jit_compile": False})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TwoTower, "compile", eagerly)
+        patch.setattr(trainer, "compile", eagerly)
         yield
 
 
@@ -145,9 +146,9 @@ def test_all_kinds_of_features_decide_for_cold_items():
     }
     model = make(item_features=[MultiCategory("tags", combiner="sum"), Dense("price")], l2=0.001)
     model.fit(BOARD, items=items)
-    found, _ = model.recommend([0, 1], k=13)
-    assert (found % 2 == [[0], [1]]).all(axis=1).tolist() == [False, False]  # 7 of a colour are left
-    assert (found[:, :7] % 2 == [[0], [1]]).all()
+    # Seven items of the colour are left to each.
+    found, _ = model.recommend([0, 1], k=7)
+    assert (found % 2 == [[0], [1]]).all()
 
 
 def test_a_table_in_the_log_and_one_in_fit_are_the_same(board_model):
@@ -355,8 +356,8 @@ def test_the_best_epoch_is_restored():
     again = make(dim=16, epochs=model.best_epoch_, learning_rate=0.05, refit=False, patience=99, l2=0.0).fit(
         LOG
     )
-    if again.best_epoch_ == model.best_epoch_:
-        np.testing.assert_array_equal(again.item_factors_, model.item_factors_)
+    assert again.best_epoch_ == model.best_epoch_
+    np.testing.assert_array_equal(again.item_factors_, model.item_factors_)
     assert {"loss", "seconds", name} == set(model.history_[0])
 
 
@@ -601,9 +602,10 @@ def test_a_full_disk_leaves_the_earlier_folder(board_model, tmp_path, monkeypatc
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
 
 
+# Keras copies TensorFlow's variables in a way that NumPy deprecates.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_the_model_can_be_saved_as_any_keras_model(rich_model, tmp_path):
-    with pytest.warns(DeprecationWarning, match="__array__ implementation"):
-        rich_model.model_.save(tmp_path / "towers.keras")
+    rich_model.model_.save(tmp_path / "towers.keras")
     again = keras.models.load_model(tmp_path / "towers.keras")
     for left, right in zip(again.get_weights(), rich_model.model_.get_weights(), strict=True):
         np.testing.assert_array_equal(left, right)

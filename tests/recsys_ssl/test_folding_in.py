@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from recsys_ssl.fold_in import fold_in
+from recsys_ssl.folding_in import fold_in
 from sparse_data import Bags
 
 VECTORS = np.random.default_rng(0).normal(size=(12, 3))

@@ -2,13 +2,58 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
+from recsys_ssl.id_lookup import UNKNOWN, as_ids, lookup
 from sparse_data import Bags, checks
+
+DEFAULT_L2 = 0.05
+
+
+def rows_of_liked(item_ids: Sequence[ArrayLike], catalogue: NDArray[Any]) -> Bags:
+    """Return the rows in a sorted catalogue of the items that each user likes, doubles dropped.
+
+    Parameters
+    ----------
+    item_ids : sequence of n lists of item ids
+        Ids outside the catalogue are left out, with one warning.
+    catalogue : ndarray of shape (n_items,)
+        Sorted.
+
+    Returns
+    -------
+    Bags of n bags
+
+    Raises
+    ------
+    TypeError
+        If an id stands where a list of them belongs.
+
+    Examples
+    --------
+    >>> rows_of_liked([["b", "a"], []], np.array(["a", "b", "c"]))
+    Bags(n_bags=2, n_values=2, dtype=int64): [0 1], []
+    """
+    for ids in item_ids:
+        if np.ndim(ids) == 0:
+            raise TypeError(
+                f"`item_ids` must hold one list of items a user; got {ids!r} in it. Wrap the list in a list."
+            )
+    rows = [lookup("item_ids", as_ids("item_ids", ids), catalogue) for ids in item_ids]
+    unknown = sum(int((row == UNKNOWN).sum()) for row in rows)
+    if unknown:
+        warnings.warn(
+            f"{unknown} items are not in the catalogue and are ignored. Add them with `add_items`.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return Bags.from_lists([np.unique(row[row != UNKNOWN]) for row in rows], dtype=np.int64)
 
 
 def fold_in(
@@ -16,7 +61,7 @@ def fold_in(
     liked: Bags,
     *,
     start: NDArray[np.floating[Any]] | None = None,
-    l2: float = 0.05,
+    l2: float = DEFAULT_L2,
     temperature: float = 1.0,
 ) -> NDArray[np.float32]:
     r"""Fit query vectors to fixed item vectors.
