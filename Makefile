@@ -16,7 +16,7 @@ demo: $(STAMP)
 	$(BIN)/python -m recsys_ssl demo --output demo-output
 
 test: lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

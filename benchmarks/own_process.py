@@ -1,4 +1,4 @@
-"""Run one measurement in a process of its own: frameworks that exclude each other, memory that starts clean."""
+"""Run a measurement in a process of its own: frameworks that exclude each other, memory that starts clean."""
 
 from __future__ import annotations
 

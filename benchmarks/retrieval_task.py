@@ -27,7 +27,7 @@ PROTOCOLS = {
 
 @dataclass(frozen=True)
 class RetrievalTask:
-    """A split log and its encoded features; `users`, `items` are rows of the features for every training pair."""
+    """A split log and its encoded features; `users` and `items` are feature rows, one a training pair."""
 
     train: Interactions
     test: Interactions

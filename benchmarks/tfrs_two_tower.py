@@ -22,7 +22,7 @@ OPTIMIZERS = {
 
 
 class PooledEmbedding(tf_keras.layers.Layer):
-    """Mean of the vectors of a row's values; 0 pads. GlobalAveragePooling1D gives NaN to a row without any."""
+    """Mean of the vectors of a row's values, 0 pads; GlobalAveragePooling1D gives NaN to an empty row."""
 
     def __init__(self, rows: int, dim: int) -> None:
         super().__init__()

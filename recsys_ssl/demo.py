@@ -49,12 +49,12 @@ def run_demo(output: str | Path, *, k: int = 100, seed: int = 42) -> None:
     models: dict[str, Recommender] = {
         "Popularity": Popularity(),
         "EASE": EASE(),
-        "iALS": IALS(random_state=seed),
+        "iALS": IALS(32, random_state=seed),
         "two-tower": two_tower,
     }
     for model in models.values():
         model.fit(train)
-    table = compare_retrievers(models, train, test, k=(10, k))
+    table = compare_retrievers(models, train, test, k=(10, k), metrics=["recall", "ndcg"])
     click.echo(
         f"\nOver the full catalogue, seen items removed; 95 % intervals over users:\n{table.to_string()}\n"
     )

@@ -83,6 +83,11 @@ class EntityFeatures:
             return cls(id_name, FeatureEncoder([]), known_ids)
         columns = to_columns(table)
         chosen = infer_features(columns, leave_out=(id_name,)) if features is None else list(features)
+        table_ids = _ids_of(id_name, columns)
+        if (table_ids.dtype.kind == "U") == (known_ids.dtype.kind == "U"):
+            # A value of entities without interactions alone has no vector that training has touched.
+            trained = np.isin(table_ids, known_ids)
+            columns = {name: column[trained] for name, column in columns.items()}
         return cls(id_name, FeatureEncoder(chosen).fit(columns), known_ids)
 
     def encode(self, ids: NDArray[Any], table: Any) -> dict[str, NDArray[Any]]:
@@ -139,11 +144,7 @@ class EntityFeatures:
 
     def _place(self, ids: NDArray[Any], columns: Mapping[str, Any]) -> NDArray[np.int64]:
         """Row of every id in the table, one past the last where it is absent."""
-        if self.id_name not in columns:
-            raise ValueError(
-                f"`{self.id_name}` must be a column of the side table; got {sorted(columns)}. Add it."
-            )
-        table_ids = as_ids(self.id_name, columns[self.id_name])
+        table_ids = _ids_of(self.id_name, columns)
         order = np.argsort(table_ids, kind="stable")
         if len(order) == 0:
             return np.zeros(len(ids), dtype=np.int64)
@@ -154,3 +155,9 @@ class EntityFeatures:
             )
         at = np.minimum(np.searchsorted(table_ids[order], ids), len(order) - 1)
         return np.where(table_ids[order[at]] == ids, order[at], len(order))
+
+
+def _ids_of(id_name: str, columns: Mapping[str, Any]) -> NDArray[Any]:
+    if id_name not in columns:
+        raise ValueError(f"`{id_name}` must be a column of the side table; got {sorted(columns)}. Add it.")
+    return as_ids(id_name, columns[id_name])

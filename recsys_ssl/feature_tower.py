@@ -87,7 +87,9 @@ class FeatureEmbedding(keras.layers.Layer):
         return {entry["name"]: self._embed(entry, inputs[entry["name"]]) for entry in self.specification}
 
     def _embed(self, entry: dict[str, Any], values: Tensor) -> Tensor:
-        table = self.tables[entry["name"]]
+        # The product makes the gradient dense: with a sparse one, Keras's Adam on TensorFlow squares the
+        # gradients of a row that occurs more than once in a batch before it adds them up.
+        table = self.tables[entry["name"]] * 1.0
         if entry["kind"] == "dense":
             return ops.matmul(ops.cast(values, table.dtype), table)  # (batch, width + 1) x (width + 1, dim)
         present = ops.cast(ops.not_equal(values, MISSING), table.dtype)

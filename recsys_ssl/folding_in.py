@@ -37,8 +37,8 @@ def rows_of_liked(item_ids: Sequence[ArrayLike], catalogue: NDArray[Any]) -> Bag
 
     Examples
     --------
-    >>> rows_of_liked([["b", "a"], []], np.array(["a", "b", "c"]))
-    Bags(n_bags=2, n_values=2, dtype=int64): [0 1], []
+    >>> [rows.tolist() for rows in rows_of_liked([["b", "a"], []], np.array(["a", "b", "c"]))]
+    [[0, 1], []]
     """
     for ids in item_ids:
         if np.ndim(ids) == 0:

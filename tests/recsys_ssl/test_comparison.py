@@ -50,8 +50,8 @@ def test_pictures_show_what_they_are_given():
         {"loss": 1.0, "val_ndcg@5": 0.2},
     ]
     left, right = plot_training(history).axes
-    assert left.lines[0].get_ydata() == [3.0, 2.0, 1.0]
-    assert right.lines[0].get_ydata() == [0.1, 0.3, 0.2]
+    assert list(left.lines[0].get_ydata()) == [3.0, 2.0, 1.0]
+    assert list(right.lines[0].get_ydata()) == [0.1, 0.3, 0.2]
     assert right.lines[1].get_xdata()[0] == 2  # the best epoch
     axes = plot_recall_by_decile({"a": [0.1] * 10, "b": list(np.linspace(0, 1, 10))}, k=20).axes[0]
     assert [re.sub("_", "", line.get_label()) for line in axes.lines] == ["a", "b"]

@@ -82,7 +82,7 @@ def test_the_right_item_of_the_checkerboard(board_model):
         {"loss": SampledSoftmax("cosine", temperature=0.2, correction="negatives")},
         {"hidden_units": (8,), "uniform_negatives": 6, "l2": 0.0},
         {"uniform_negatives": 6, "streaming_frequency": True, "epochs": 20},
-        {"mask_known_positives": True, "epochs": 20, "l2": 0.1},
+        {"mask_known_positives": True, "epochs": 60, "l2": 0.1},
         {"loss": SampledSoftmax(correction="leave_positive_out", learn_temperature=True)},
     ],
     ids=["cosine", "hidden", "streaming", "known positives", "leave positive out"],
