@@ -33,7 +33,7 @@ FIRST_SEED = 42
 KEY = ("contender", "variant", "data", "dim", "batch_size", "epochs", "learning_rate", "seed")
 PACKAGES = ("numpy", "tensorflow", "keras", "tf-keras", "tensorflow-recommenders", "jax")
 # Tried by --tune for every setting; the middle one is used where nothing was tuned.
-LEARNING_RATES = {"sparselabels": (0.001, 0.003, 0.01, 0.03), "adam": (0.001, 0.003, 0.01, 0.03)}
+LEARNING_RATES = {"sparselabels": (0.002, 0.005, 0.01, 0.03), "adam": (0.001, 0.003, 0.01, 0.03)}
 LEARNING_RATES |= {"adagrad": (0.03, 0.1, 0.3, 1.0)}
 
 
