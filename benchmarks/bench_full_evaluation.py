@@ -215,6 +215,8 @@ def summarise(arguments: argparse.Namespace) -> None:
     import pandas as pd
 
     results = ResultsFile("full_evaluation_tfrs" + ("_fast" if arguments.fast else ""), KEY)
+    if not results.path.exists():
+        raise SystemExit(f"nothing is measured yet: {results.path.name} is missing")
     frame = pd.read_csv(results.path)
     names = ["vectors", "dim", "contender", "queries", "query_batch", "candidate_batch", "pairs_measured"]
     table = (

@@ -32,7 +32,7 @@ EPOCHS = {"movielens-100k": 10, "gowalla": 5}
 FIRST_SEED = 42
 KEY = ("contender", "variant", "data", "dim", "batch_size", "epochs", "learning_rate", "seed")
 PACKAGES = ("numpy", "tensorflow", "keras", "tf-keras", "tensorflow-recommenders", "jax")
-# Tried by --tune for every setting; the middle one is used where nothing was tuned.
+# Tried by --tune for every setting; the second one is used where nothing was tuned.
 LEARNING_RATES = {"sparselabels": (0.002, 0.005, 0.01, 0.03), "adam": (0.001, 0.003, 0.01, 0.03)}
 LEARNING_RATES |= {"adagrad": (0.03, 0.1, 0.3, 1.0)}
 
@@ -169,6 +169,8 @@ def summarise(arguments: argparse.Namespace) -> None:
     import pandas as pd
 
     results = ResultsFile("tfrs_training" + ("_fast" if arguments.fast else ""), KEY)
+    if not results.path.exists():
+        raise SystemExit(f"nothing is measured yet: {results.path.name} is missing")
     frame = pd.read_csv(results.path)
     setting = ["data", "variant", "dim", "batch_size", "epochs"]
     grouped = frame.groupby([*setting, "contender"])
