@@ -91,7 +91,7 @@ class InteractionBatches(keras.utils.PyDataset):
         batch["item_ids"] = candidates.astype(np.int32)
         batch["log_q"] = self._log_probability(items, candidates).astype(np.float32)
         if self.seen is not None:
-            batch["known_positives"] = mark_known_positives(users, candidates, *self.seen, self.n_items)
+            batch["known_positives"] = mark_known_positives(users, candidates, *self.seen)
         if self.weights is None:
             return (batch,)
         return batch, np.zeros(len(users), dtype=np.float32), self.weights[chosen].astype(np.float32)
@@ -117,7 +117,6 @@ def mark_known_positives(
     candidates: NDArray[np.integer[Any]],
     indptr: NDArray[np.int64],
     indices: NDArray[np.int64],
-    n_items: int,
 ) -> NDArray[np.bool_]:
     """Whether each candidate is among the items that each user has seen.
 
@@ -127,17 +126,20 @@ def mark_known_positives(
     candidates : integer ndarray of shape (n_candidates,)
     indptr, indices : ndarray
         CSR structure of users x items.
-    n_items : int
 
     Returns
     -------
     bool ndarray of shape (batch, n_candidates)
     """
     marked = np.zeros((len(users), len(candidates)), dtype=np.bool_)
-    stamp = np.full(n_items, -1, dtype=np.int64)
+    # Only what the batch's users have seen is looked up, among the sorted candidates: the catalogue's size
+    # does not matter.
+    order = np.argsort(candidates)
+    ranked = candidates[order]
     for row in range(len(users)):
         for place in range(indptr[users[row]], indptr[users[row] + 1]):
-            stamp[indices[place]] = row
-        for column in range(len(candidates)):
-            marked[row, column] = stamp[candidates[column]] == row
+            at = np.searchsorted(ranked, indices[place])
+            while at < len(ranked) and ranked[at] == indices[place]:
+                marked[row, order[at]] = True
+                at += 1
     return marked

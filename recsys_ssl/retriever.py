@@ -12,12 +12,11 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from recsys_ssl.blocked_top_k import blocked_top_k
 from recsys_ssl.entity_features import EntityFeatures
 from recsys_ssl.factor_recommender import FactorRecommender
 from recsys_ssl.features import Feature
 from recsys_ssl.folding_in import DEFAULT_L2, fold_in, rows_of_liked
-from recsys_ssl.id_lookup import allowed_mask, as_ids, check_k, ids_of, lookup
+from recsys_ssl.id_lookup import allowed_mask, as_ids, check_k, ids_of
 from recsys_ssl.recommender import as_interactions
 from recsys_ssl.sampled_softmax import SampledSoftmax
 from recsys_ssl.two_tower import TwoTower
@@ -230,26 +229,7 @@ class TwoTowerRetriever(FactorRecommender):
         check_k(k, self.item_ids_.size if allowed is None else int(allowed.sum()))
         temperature = float(self.model_.sampled_softmax.current_temperature())
         queries = fold_in(self.item_factors_, liked, l2=self.l2 or DEFAULT_L2, temperature=temperature)
-        seen = csr_array(
-            (np.ones(len(liked.values), dtype=np.bool_), liked.values, liked.offsets),
-            shape=(len(liked), self.item_ids_.size),
-        )
-        empty = np.flatnonzero(liked.lengths == 0)
-
-        def score_into(start: int, stop: int, out: NDArray[np.float32]) -> None:
-            np.matmul(queries[start:stop], self.item_factors_.T, out=out)
-            without = empty[(empty >= start) & (empty < stop)] - start
-            if len(without):
-                out[without] = self._score_unknown(without)
-
-        columns, scores = blocked_top_k(
-            score_into,
-            len(liked),
-            self.item_ids_.size,
-            k,
-            seen=seen if filter_seen else None,
-            allowed=allowed,
-        )
+        columns, scores = self._rank_vectors(queries, liked, k, filter_seen=filter_seen, allowed=allowed)
         return ids_of(columns, self.item_ids_), scores
 
     def add_items(self, items: Any) -> Self:
@@ -281,14 +261,7 @@ class TwoTowerRetriever(FactorRecommender):
                 "Drop them."
             )
         vectors = vectors_of(self.model_, "item", self.item_encoder_.encode(ids, columns))
-        old, new = lookup("item_id", self.item_ids_, merged), lookup("item_id", ids, merged)
-        factors = np.empty((len(merged), vectors.shape[1]), dtype=np.float32)
-        factors[old], factors[new] = self.item_factors_, vectors
-        popularity = np.zeros(len(merged))
-        popularity[old] = self.popularity_
-        shape = (len(self.user_ids_), len(merged))
-        seen = csr_array((self.seen_.data, old[self.seen_.indices], self.seen_.indptr), shape=shape)
-        self.item_ids_, self.item_factors_, self.popularity_, self.seen_ = merged, factors, popularity, seen
+        self._extend_catalogue(ids, vectors)
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -140,7 +140,7 @@ def test_known_positives_by_loops():
 def test_marking_a_user_of_nothing():
     empty = csr_array((2, 4), dtype=bool)
     marked = mark_known_positives(
-        np.array([1, 0]), np.array([3, 0]), empty.indptr.astype(np.int64), empty.indices.astype(np.int64), 4
+        np.array([1, 0]), np.array([3, 0]), empty.indptr.astype(np.int64), empty.indices.astype(np.int64)
     )
     assert marked.tolist() == [[False, False], [False, False]]
 

@@ -1,11 +1,5 @@
-import json
-import os
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,31 +7,16 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import recsys_ssl
-from recsys_ssl import training_callbacks
 from recsys_ssl.features import Category, Dense, MultiCategory
 from recsys_ssl.retriever import TwoTowerRetriever
-from recsys_ssl.retriever_folder import load_retriever
 from recsys_ssl.sampled_softmax import SampledSoftmax
 from sparse_data import Bags
-from sparse_data.datasets import Interactions, make_checkerboard, make_interactions
+from sparse_data.datasets import Interactions, make_checkerboard
 
 ROOT = str(Path(recsys_ssl.__file__).parents[1])
+pytestmark = pytest.mark.usefixtures("eager")
 FAST = {"dim": 8, "epochs": 15, "learning_rate": 0.1, "dropout": 0.0, "verbose": False}
 BOARD = make_checkerboard(12)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _eager():
-    """Spare the tracing of a graph, which takes longer than these few steps; test_backends.py compiles."""
-    trainer = next(kind for kind in keras.Model.__mro__ if "compile" in vars(kind))
-    compile_ = trainer.compile
-
-    def eagerly(self, *args, **kwargs):
-        compile_(self, *args, **{**kwargs, "run_eagerly": True, "jit_compile": False})
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "compile", eagerly)
-        yield
 
 
 def make(**changes):
@@ -45,7 +24,7 @@ def make(**changes):
 
 
 @pytest.fixture(scope="module")
-def board_model():
+def board_model(eager):
     """Fit once; tests that use it leave it as it is."""
     return make().fit(BOARD)
 
@@ -339,114 +318,6 @@ def test_parameters_are_refused_by_fit(changes, error, message):
     assert not hasattr(model, "user_ids_")
 
 
-# Training
-
-
-LOG = make_interactions(60, 40, 900, random_state=0).interactions.replace(users=None, items=None)
-
-
-def test_the_best_epoch_is_restored():
-    model = make(dim=16, epochs=30, learning_rate=0.05, refit=False, patience=2, l2=0.0).fit(LOG)
-    name = next(key for key in model.history_[0] if key.startswith("val_"))
-    values = [epoch[name] for epoch in model.history_]
-    assert model.best_epoch_ == 1 + int(np.argmax(values))
-    # Stopped two epochs after the best, before the last.
-    assert len(values) == model.best_epoch_ + 2 < 30
-    # Trained for exactly that long, the model is the same.
-    again = make(dim=16, epochs=model.best_epoch_, learning_rate=0.05, refit=False, patience=99, l2=0.0).fit(
-        LOG
-    )
-    assert again.best_epoch_ == model.best_epoch_
-    np.testing.assert_array_equal(again.item_factors_, model.item_factors_)
-    assert {"loss", "seconds", name} == set(model.history_[0])
-
-
-def test_refit_learns_from_the_whole_log():
-    settings = {"epochs": 4, "learning_rate": 0.01, "validation_fraction": 0.5}
-    held, whole = make(refit=False, **settings).fit(LOG), make(**settings).fit(LOG)
-    assert held.best_epoch_ == whole.best_epoch_
-    alone = make(epochs=whole.best_epoch_, learning_rate=0.01, validation_fraction=0.0).fit(LOG)
-    np.testing.assert_array_equal(whole.item_factors_, alone.item_factors_)
-    assert (held.item_factors_ != whole.item_factors_).any()
-
-
-def test_a_validation_log_of_ones_own():
-    order = np.random.default_rng(0).permutation(len(LOG))
-    train, held_out = LOG.take(order[100:]), LOG.take(order[:100])
-    model = make(epochs=3).fit(train, validation=held_out)
-    assert any(key.startswith("val_") for key in model.history_[0])
-    with pytest.raises(ValueError, match="`validation` must be non-empty"):
-        make(epochs=3).fit(train, validation=Interactions([10_000], [10_000]))
-
-
-def test_same_seed_same_model_and_another_seed_another_one():
-    settings = {"epochs": 3, "dropout": 0.3, "uniform_negatives": 5}
-    first, second, other = (make(seed=seed, **settings).fit(LOG) for seed in (4, 4, 5))
-    np.testing.assert_array_equal(first.user_factors_, second.user_factors_)
-    np.testing.assert_array_equal(first.item_factors_, second.item_factors_)
-    assert (first.item_factors_ != other.item_factors_).any()
-
-
-def test_an_infinite_loss_is_an_error_and_leaves_the_earlier_fit():
-    model = make(epochs=3).fit(BOARD)
-    before = model.item_factors_.copy()
-    model.set_params(learning_rate=1e30)
-    with pytest.raises(FloatingPointError, match=r"`loss` must stay finite; got .* Lower the learning rate"):
-        model.fit(BOARD)
-    np.testing.assert_array_equal(model.item_factors_, before)
-
-
-def interrupt_at(monkeypatch, epoch):
-    """Raise KeyboardInterrupt in the middle of an epoch, counted from 0."""
-
-    def on_epoch_begin(self, number, logs=None):
-        self._start = 0.0
-        self._number = number
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self._number == epoch:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training_callbacks.Stopwatch, "on_epoch_begin", on_epoch_begin)
-    monkeypatch.setattr(training_callbacks.Stopwatch, "on_train_batch_end", on_train_batch_end, raising=False)
-
-
-def test_interrupted_before_the_first_epoch_ends(monkeypatch):
-    model = make(epochs=3).fit(BOARD)
-    before = model.item_factors_.copy()
-    interrupt_at(monkeypatch, 0)
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(LOG)
-    np.testing.assert_array_equal(model.item_factors_, before)
-    assert model.item_ids_.tolist() == list(range(12))
-    fresh = make()
-    with pytest.raises(KeyboardInterrupt):
-        fresh.fit(LOG)
-    with pytest.raises(NotFittedError):
-        fresh.recommend([0])
-
-
-def test_interrupted_later_keeps_the_best_so_far(monkeypatch):
-    settings = {"epochs": 8, "learning_rate": 0.01, "patience": 99, "refit": False}
-    whole = make(**settings).fit(LOG)
-    interrupt_at(monkeypatch, 3)
-    model = make(**settings)
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(LOG)
-    assert model.interrupted_
-    assert not whole.interrupted_
-    assert len(model.history_) == 3
-    name = next(key for key in model.history_[0] if key.startswith("val_"))
-    assert [epoch[name] for epoch in model.history_] == [epoch[name] for epoch in whole.history_[:3]]
-    assert model.best_epoch_ == 1 + int(np.argmax([epoch[name] for epoch in model.history_]))
-    assert model.recommend(model.user_ids_, k=2)[0].shape == (len(model.user_ids_), 2)
-    # With a refit to come it is not begun: the model is that of the best epoch on the training part.
-    refit = make(**{**settings, "refit": True})
-    with pytest.raises(KeyboardInterrupt):
-        refit.fit(LOG)
-    np.testing.assert_array_equal(refit.item_factors_, model.item_factors_)
-
-
 # The estimator
 
 
@@ -471,141 +342,3 @@ def test_fit_leaves_log_tables_and_loss_alone():
     np.testing.assert_array_equal(BOARD.user_ids, users)
     assert float(loss.current_temperature()) == pytest.approx(0.5)
     assert float(model.model_.sampled_softmax.current_temperature()) != pytest.approx(0.5, abs=1e-4)
-
-
-# Save and load
-
-
-RICH = {
-    "dim": np.int64(8),
-    "epochs": 4,
-    "learning_rate": np.float64(0.02),
-    "hidden_units": (6,),
-    "loss": SampledSoftmax("cosine", temperature=0.2, learn_temperature=True, num_hard_negatives=5),
-    "uniform_negatives": 4,
-    "dropout": 0.1,
-    "user_features": [Category("colour")],
-    "item_features": [MultiCategory("tags", combiner="sqrtn"), Dense("price"), Category("a/b")],
-}
-
-
-@pytest.fixture(scope="module")
-def rich_model():
-    ids = np.arange(14)
-    items = {
-        "item_id": np.char.mod("i%03d", ids),
-        "tags": Bags.from_lists([["round"] if i % 2 else ["square", "red"] for i in ids]),
-        "price": np.where(ids == 5, np.nan, ids % 2 + 0.1 * ids),
-        "a/b": np.where(ids % 3 == 0, "x", "y"),
-    }
-    return make(**RICH).fit(named(BOARD), items=items)
-
-
-def test_save_and_load_with_everything(rich_model, tmp_path):
-    rich_model.save(tmp_path / "model")
-    again = load_retriever(tmp_path / "model")
-    same_recommendations(again, rich_model)
-    np.testing.assert_array_equal(
-        again.recommend_for_items([["i003"]])[0], rich_model.recommend_for_items([["i003"]])[0]
-    )
-    for name in ("user_ids_", "item_ids_", "popularity_", "item_factors_", "user_factors_"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(rich_model, name))
-    for name in ("history_", "best_epoch_", "interrupted_"):
-        assert getattr(again, name) == getattr(rich_model, name)
-    left, right = again.get_params(), rich_model.get_params()
-    assert left.pop("loss").get_config() == right.pop("loss").get_config()
-    assert left == right
-    new = {"item_id": ["z"], "tags": [["red"]], "price": [2.0], "a/b": ["x"]}
-    np.testing.assert_allclose(
-        again.add_items(new).item_factors_[-1],
-        clone_of(rich_model, tmp_path).add_items(new).item_factors_[-1],
-    )
-    # The loaded one can be fitted and saved anew.
-    again.save(tmp_path / "model")
-    assert "z" in load_retriever(tmp_path / "model").item_ids_
-    again.set_params(epochs=1).fit(named(BOARD), items={**new, "item_id": ["i000"]})
-
-
-def clone_of(model, folder):
-    model.save(folder / "copy")
-    return load_retriever(folder / "copy")
-
-
-def test_parameters_set_after_the_fit_do_not_break_the_folder(tmp_path):
-    model = make(epochs=2).fit(BOARD).set_params(dim=5, hidden_units=(3,))
-    model.save(tmp_path / "model")
-    again = load_retriever(tmp_path / "model")
-    assert again.dim == 5
-    same_recommendations(again, model)
-
-
-def test_another_process_recommends_the_same(rich_model, tmp_path):
-    rich_model.save(tmp_path / "model")
-    script = """
-        import json, sys
-        from recsys_ssl import load_retriever
-        model = load_retriever(sys.argv[1])
-        items, scores = model.recommend(model.user_ids_, k=3)
-        print(json.dumps([items.tolist(), scores.tolist()]))
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "model")],
-        env={**os.environ, "PYTHONPATH": ROOT, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    items, scores = json.loads(done.stdout)
-    expected = rich_model.recommend(rich_model.user_ids_, k=3)
-    assert items == expected[0].tolist()
-    np.testing.assert_array_equal(np.array(scores, dtype=np.float32), expected[1])
-
-
-def test_folders_that_are_refused(board_model, tmp_path):
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "text").write_text("mine")
-    with pytest.raises(FileExistsError, match="`path` must be new, empty or a saved two-tower retriever"):
-        board_model.save(tmp_path / "thesis")
-    with pytest.raises(ValueError, match="`path` must be a folder with a saved two-tower retriever"):
-        load_retriever(tmp_path / "thesis")
-    with pytest.raises(FileNotFoundError):
-        load_retriever(tmp_path / "nothing")
-    board_model.save(tmp_path / "model")
-    weights = tmp_path / "model" / "towers.npz"
-    with open(weights, "r+b") as stream:
-        stream.truncate(weights.stat().st_size // 2)
-    with pytest.raises(ValueError, match=r"'towers\.npz' is missing or altered"):
-        load_retriever(tmp_path / "model")
-
-
-def test_the_folder_holds_no_pickle_and_no_state_of_the_optimizer(rich_model, tmp_path):
-    rich_model.save(tmp_path / "model")
-    for file in (tmp_path / "model").glob("*.npz"):
-        with np.load(file, allow_pickle=False) as arrays:
-            assert all(arrays[name].dtype != object for name in arrays.files)
-    with np.load(tmp_path / "model" / "towers.npz") as arrays:
-        assert sum(arrays[name].size for name in arrays.files) == rich_model.model_.count_params()
-
-
-def test_a_full_disk_leaves_the_earlier_folder(board_model, tmp_path, monkeypatch):
-    board_model.save(tmp_path / "model")
-
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    other = make(epochs=1).fit(BOARD)
-    monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(OSError, match="No space left"):
-        other.save(tmp_path / "model")
-    monkeypatch.undo()
-    same_recommendations(load_retriever(tmp_path / "model"), board_model)
-    assert [file.name for file in tmp_path.iterdir()] == ["model"]
-
-
-# Keras copies TensorFlow's variables in a way that NumPy deprecates.
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_the_model_can_be_saved_as_any_keras_model(rich_model, tmp_path):
-    rich_model.model_.save(tmp_path / "towers.keras")
-    again = keras.models.load_model(tmp_path / "towers.keras")
-    for left, right in zip(again.get_weights(), rich_model.model_.get_weights(), strict=True):
-        np.testing.assert_array_equal(left, right)
