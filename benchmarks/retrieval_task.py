@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from recsys_ssl.entity_features import EntityFeatures
 from recsys_ssl.evaluation import evaluate_rankings
 from recsys_ssl.factor_recommender import FactorRecommender
-from recsys_ssl.splits import random_split
-from sparse_data.datasets import Interactions, fetch_gowalla, fetch_movielens
+from recsys_ssl.splits import leave_last_out, random_split
+from sparse_data.datasets import Interactions, fetch_amazon, fetch_gowalla, fetch_movielens
 
 DATA = ("movielens-100k", "gowalla")
+WITH_BEAUTY = (*DATA, "amazon-beauty")
 PROTOCOLS = {
     "movielens-100k": "P1: all ratings positive, random 80/20, full catalogue of 1682, seen removed",
     "gowalla": "LightGCN split, full catalogue of 40981, seen removed",
+    "amazon-beauty": "S3-Rec's 5-core, each user's last item is test, full catalogue of 12101, seen removed",
 }
 
 
@@ -54,7 +56,11 @@ def load_split(data: str, seed: int, *, fast: bool = False) -> tuple[Interaction
             log = log.take(np.random.default_rng(seed).permutation(len(log))[:10_000])
         train, test = random_split(log, (0.8, 0.2), random_state=seed)
         return train, test
-    train, test = fetch_gowalla()
+    if data == "amazon-beauty":
+        log = fetch_amazon("beauty")
+        train, test = leave_last_out(log.replace(users={"user_id": np.unique(log.user_ids)}))
+    else:
+        train, test = fetch_gowalla()
     if fast:
         train, test = train.take(train.user_ids < 500), test.take(test.user_ids < 500)
     return train, test
@@ -65,7 +71,7 @@ def make_task(data: str, seed: int, *, fast: bool = False, validate: bool = Fals
 
     Parameters
     ----------
-    data : {"movielens-100k", "gowalla"}
+    data : {"movielens-100k", "gowalla", "amazon-beauty"}
     seed : int
         Of the split; Gowalla's is given.
     fast : bool

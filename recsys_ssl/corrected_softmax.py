@@ -18,24 +18,21 @@ SIMILARITIES = ("dot", "cosine")
 CORRECTIONS = ("none", "logq", "negatives", "leave_positive_out")
 
 
-def similarity_logits(
+def scaled_vectors(
     queries: Tensor, items: Tensor, *, similarity: str, temperature: Tensor
 ) -> tuple[Tensor, Tensor]:
-    r"""Similarity over the temperature, :math:`s(q_i, x_j) / \tau`, of every query with every candidate.
+    r"""Vectors whose dot products are the similarity over the temperature, :math:`s(q_i, x_j) / \tau`.
 
     Parameters
     ----------
     queries : tensor of shape (batch, dim)
     items : tensor of shape (n_candidates, dim)
-        The positives of the queries in their order, then any further candidates.
     similarity : {"dot", "cosine"}
     temperature : float or scalar tensor, above 0
 
     Returns
     -------
-    positive : tensor of shape (batch,)
-        Of every query with its own item.
-    logits : tensor of shape (batch, n_candidates)
+    tensors of shape (batch, dim) and (n_candidates, dim)
 
     Raises
     ------
@@ -45,18 +42,69 @@ def similarity_logits(
     Examples
     --------
     >>> import numpy as np
-    >>> both = similarity_logits(np.ones((1, 2)), np.eye(2), similarity="dot", temperature=0.5)
-    >>> [np.asarray(part).tolist() for part in both]
-    [[2.0], [[2.0, 2.0]]]
+    >>> both = scaled_vectors([[0.0, 3.0]], [[4.0, 0.0]], similarity="cosine", temperature=0.5)
+    >>> [np.asarray(vectors).tolist() for vectors in both]
+    [[[0.0, 2.0]], [[1.0, 0.0]]]
     """
     checks.check_one_of("similarity", similarity, SIMILARITIES)
     queries, items = ops.convert_to_tensor(queries), ops.convert_to_tensor(items)
     if similarity == "cosine":
         queries, items = _unit(queries), _unit(items)
     # The temperature divides the smaller operand, not the (batch, n_candidates) product.
-    queries = queries / temperature
+    return queries / temperature, items
+
+
+def similarity_logits(
+    queries: Tensor, items: Tensor, *, similarity: str, temperature: Tensor
+) -> tuple[Tensor, Tensor]:
+    r"""Similarity over the temperature, :math:`s(q_i, x_j) / \tau`, of every query with every candidate.
+
+    Parameters
+    ----------
+    queries, items, similarity, temperature
+        As in :func:`scaled_vectors`; the first items are the positives of the queries in their order.
+
+    Returns
+    -------
+    positive : tensor of shape (batch,)
+        Of every query with its own item.
+    logits : tensor of shape (batch, n_candidates)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> both = similarity_logits(np.ones((1, 2)), np.eye(2), similarity="dot", temperature=0.5)
+    >>> [np.asarray(part).tolist() for part in both]
+    [[2.0], [[2.0, 2.0]]]
+    """
+    queries, items = scaled_vectors(queries, items, similarity=similarity, temperature=temperature)
     positive = ops.sum(queries * items[: ops.shape(queries)[0]], axis=-1)
     return positive, ops.matmul(queries, ops.transpose(items))
+
+
+def log_probabilities(log_q: Tensor | None, correction: str, dtype: str) -> Tensor | None:
+    """Return the log probabilities that a correction needs, or None if it needs none.
+
+    Parameters
+    ----------
+    log_q : tensor of shape (n_candidates,) or None
+    correction : str
+        As in :func:`sampled_softmax_loss`.
+    dtype : str
+
+    Raises
+    ------
+    ValueError
+        If they are needed and not given.
+    """
+    if correction == "none":
+        return None
+    if log_q is None:
+        raise ValueError(
+            f"`log_q` must be given when correction is {correction!r}; got None. "
+            "Pass the log sampling probability of every candidate, or use correction='none'."
+        )
+    return ops.cast(log_q, dtype)
 
 
 def not_negatives(
@@ -152,13 +200,7 @@ def sampled_softmax_loss(
     [0.1429, 2.1429, 0.1429]
     """
     checks.check_one_of("correction", correction, CORRECTIONS)
-    if correction != "none":
-        if log_q is None:
-            raise ValueError(
-                f"`log_q` must be given when correction is {correction!r}; got None. "
-                "Pass the log sampling probability of every candidate, or use correction='none'."
-            )
-        log_q = ops.cast(log_q, logits.dtype)
+    log_q = log_probabilities(log_q, correction, logits.dtype)
     batch = ops.shape(logits)[0]
     negatives = logits if correction == "none" else logits - ops.expand_dims(log_q, 0)
     negatives = ops.where(excluded, ops.cast(-np.inf, logits.dtype), negatives)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from recsys_ssl.features import MISSING, NUM_RESERVED
+from recsys_ssl.sparse_embedding import SparseEmbedding
+from recsys_ssl.table_initialization import BLOCK
 from sparse_data import checks
 
 Tensor = Any
@@ -64,15 +67,27 @@ class FeatureEmbedding(keras.layers.Layer):
         self.initial_scale = checks.check_in_range("initial_scale", initial_scale, low=0)
         self.seed = seed
         generator = np.random.default_rng(seed)
-        self.tables = {}
+        self.tables: dict[str, Any] = {}
         for place, entry in enumerate(self.specification):
-            shape = (entry["num_rows"], self.dim)
-            values = generator.normal(0.0, initial_scale, size=shape).astype("float32")
-            if entry["kind"] != "dense":
-                values[:NUM_RESERVED] = 0.0
-            # Named by its place: a column may be called what a variable may not.
-            table = self.add_weight(name=f"table_{place}", shape=shape, initializer="zeros")
-            table.assign(values)
+            # Named by its place: a column may be called what a variable may not. Paths must differ between
+            # towers, or Keras on PyTorch takes two tables for one and does not clear its gradient.
+            name = f"{self.name}_table_{place}"
+            if entry["kind"] == "dense":
+                shape = (entry["num_rows"], self.dim)
+                weight = self.add_weight(name=name, shape=shape, initializer="zeros")
+                weight.assign(generator.normal(0.0, initial_scale, size=shape))
+                self.tables[entry["name"]] = weight
+                continue
+            table = SparseEmbedding(
+                entry["num_rows"],
+                self.dim,
+                entry["combiner"] if entry["kind"] == "multi" else None,
+                embeddings_initializer="zeros",
+                padding_id=MISSING,
+                name=name,
+                dtype=self.dtype_policy,
+            )
+            table.fill(_first_values(generator, initial_scale, entry["num_rows"], self.dim))
             self.tables[entry["name"]] = table
         self.built = True
 
@@ -87,20 +102,10 @@ class FeatureEmbedding(keras.layers.Layer):
         return {entry["name"]: self._embed(entry, inputs[entry["name"]]) for entry in self.specification}
 
     def _embed(self, entry: dict[str, Any], values: Tensor) -> Tensor:
-        # The product makes the gradient dense: with a sparse one, Keras's Adam on TensorFlow squares the
-        # gradients of a row that occurs more than once in a batch before it adds them up.
-        table = self.tables[entry["name"]] * 1.0
+        table = self.tables[entry["name"]]
         if entry["kind"] == "dense":
             return ops.matmul(ops.cast(values, table.dtype), table)  # (batch, width + 1) x (width + 1, dim)
-        present = ops.cast(ops.not_equal(values, MISSING), table.dtype)
-        vectors = ops.take(table, values, axis=0) * ops.expand_dims(present, -1)
-        if entry["kind"] == "category":
-            return vectors
-        pooled = ops.sum(vectors, axis=1)  # (batch, longest bag, dim) -> (batch, dim)
-        if entry["combiner"] == "sum":
-            return pooled
-        count = ops.maximum(ops.sum(present, axis=1, keepdims=True), 1.0)
-        return pooled / (count if entry["combiner"] == "mean" else ops.sqrt(count))
+        return table(values)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor arguments."""
@@ -213,6 +218,17 @@ class FeatureTower(keras.layers.Layer):
             "initial_scale": self.initial_scale,
             "seed": self.seed,
         }
+
+
+def _first_values(
+    generator: np.random.Generator, scale: float, num_rows: int, dim: int
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Blocks of normal rows, the reserved ones zero: the same numbers in every backend."""
+    height = max(BLOCK // dim, NUM_RESERVED)
+    for start in range(0, num_rows, height):
+        values = generator.normal(0.0, scale, size=(min(height, num_rows - start), dim)).astype(np.float32)
+        values[: max(NUM_RESERVED - start, 0)] = 0.0
+        yield start, values
 
 
 def _checked(specification: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

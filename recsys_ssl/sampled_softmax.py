@@ -12,13 +12,16 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from recsys_ssl import blocked_softmax
 from recsys_ssl.corrected_softmax import (
     CORRECTIONS,
     SIMILARITIES,
     not_negatives,
     sampled_softmax_loss,
+    scaled_vectors,
     similarity_logits,
 )
+from recsys_ssl.sparse_training import backend_module
 from sparse_data import checks
 
 Tensor = Any  # a tensor of whichever backend Keras runs on
@@ -180,14 +183,18 @@ class SampledSoftmax(keras.layers.Layer):
                 "Pass the candidates' ids, or use remove_accidental_hits=False."
             )
         _check_one_a_candidate(items, item_ids=item_ids, log_q=log_q)
-        positive, logits = similarity_logits(
-            queries, items, similarity=self.similarity, temperature=self.current_temperature()
-        )
-        excluded = not_negatives(
-            *ops.shape(logits),
-            item_ids=item_ids if self.remove_accidental_hits else None,
-            known_positives=known_positives,
-        )
+        measure: dict[str, Any] = {"similarity": self.similarity, "temperature": self.current_temperature()}
+        no_negatives: dict[str, Any] = {
+            "item_ids": item_ids if self.remove_accidental_hits else None,
+            "known_positives": known_positives,
+        }
+        if self.correction in blocked_softmax.CORRECTIONS and self.num_hard_negatives is None:
+            queries, items = scaled_vectors(queries, items, **measure)
+            return backend_module().compiled(blocked_softmax.blocked_softmax_loss)(
+                queries, items, log_q=log_q, correction=self.correction, **no_negatives
+            )
+        positive, logits = similarity_logits(queries, items, **measure)
+        excluded = not_negatives(*ops.shape(logits), **no_negatives)
         return sampled_softmax_loss(
             positive,
             logits,

@@ -11,12 +11,13 @@ import keras
 from keras import ops
 
 from recsys_ssl.sampled_softmax import SampledSoftmax
+from recsys_ssl.sparse_model import SparseModel
 
 Tensor = Any
 
 
 @keras.saving.register_keras_serializable(package="sparselabels")
-class TwoTower(keras.Model):
+class TwoTower(SparseModel):
     r"""A query tower :math:`Q` and an item tower :math:`I` whose vectors' similarity ranks the items.
 
     Trained on pairs by :math:`L = \frac1N \sum_i w_i \ell_i`, with :math:`\ell_i` the loss of pair *i*

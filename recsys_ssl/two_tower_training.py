@@ -17,6 +17,7 @@ from recsys_ssl.feature_tower import FeatureTower
 from recsys_ssl.id_lookup import UNKNOWN, lookup
 from recsys_ssl.metrics import ndcg
 from recsys_ssl.ranking_accumulator import hit_matrix
+from recsys_ssl.rowwise import LazyAdam
 from recsys_ssl.sampled_softmax import SampledSoftmax, mixed_sampling_log_probability
 from recsys_ssl.training_callbacks import BestEpoch, Finite, ProgressBar, Stopwatch
 from recsys_ssl.two_tower import TwoTower
@@ -27,6 +28,7 @@ Encoded = Mapping[str, NDArray[Any]]
 
 # Validation ranks the full catalogue for at most this many users, so that an epoch is not mostly measuring.
 VALIDATION_USERS = 4096
+STEPS_AT_ONCE = 8  # of TensorFlow, between two looks at the callbacks
 VECTORS_AT_ONCE = 8192
 
 
@@ -178,13 +180,15 @@ def train_two_tower(
         logs,
         ProgressBar(len(batches) * batches.batch_size, description=description, disable=not verbose),
     ]
-    # TensorFlow's compiled random numbers are many times slower on CPU than its ordinary ones.
-    slow_random = keras.backend.backend() == "tensorflow" and model.query_tower.dropout > 0
-    compiled = keras.backend.backend() != "torch" and not slow_random
-    model.compile(optimizer=keras.optimizers.Adam(learning_rate), jit_compile=compiled)
+    data, steps_at_once = _as_fast_data(batches, callbacks)
+    model.compile(
+        optimizer=LazyAdam(learning_rate),
+        jit_compile=keras.backend.backend() == "jax",
+        steps_per_execution=steps_at_once,
+    )
     run = TrainingRun(model)
     try:
-        model.fit(batches, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
+        model.fit(data, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
     except KeyboardInterrupt:
         if not logs.epoch:
             raise
@@ -195,6 +199,19 @@ def train_two_tower(
     names = list(logs.history)
     run.history = [dict(zip(names, row, strict=True)) for row in zip(*logs.history.values(), strict=False)]
     return run
+
+
+def _as_fast_data(batches: InteractionBatches, callbacks: list[keras.callbacks.Callback]) -> tuple[Any, int]:
+    """Return what to fit on and the steps to run at once; what it needs is added to the callbacks."""
+    if keras.backend.backend() != "tensorflow":
+        return batches, 1
+    from recsys_ssl.sparse_training import tensorflow_batches
+
+    if not tensorflow_batches.can_be_gathered(batches):
+        return batches, 1
+    dataset, shuffle = tensorflow_batches.gathered_batches(batches)
+    callbacks.append(shuffle)
+    return dataset, min(STEPS_AT_ONCE, len(batches))
 
 
 def build_two_tower(

@@ -67,10 +67,16 @@ def pooled_lookup(
     """Return one combined table row a bag, shape (n_bags, dim); see `ops_numpy.pooled_lookup`."""
     check_one_of("combiner", combiner, ("sum", "mean", "sqrtn"))
     table, values, offsets = _floats(table), ops.convert_to_tensor(values), ops.convert_to_tensor(offsets)
+    return pool_rows(ops.take(table, values, axis=0), offsets, weights, combiner)
+
+
+def pool_rows(
+    rows: Tensor, offsets: Tensor, weights: Tensor | None = None, combiner: Combiner = "sum"
+) -> Tensor:
+    """Return one combined row a bag, shape (n_bags, dim), for rows that are looked up already."""
     num_bags = ops.shape(offsets)[0] - 1
-    bag_of_value = _row_of_entry(offsets, values)
-    rows = ops.take(table, values, axis=0)
-    weights = ops.ones_like(rows[:, 0]) if weights is None else ops.cast(weights, table.dtype)
+    bag_of_value = _row_of_entry(offsets, rows)
+    weights = ops.ones_like(rows[:, 0]) if weights is None else ops.cast(weights, rows.dtype)
     sums = _sum(rows * weights[:, None], bag_of_value, num_bags)
     if combiner == "sum":
         return sums

@@ -64,13 +64,37 @@ class _CscParts(_Parts):
     layout = "csc"
 
 
-def _scalar(dtype: np.dtype[Any], data: bytes) -> Any:
+class _Dtype:
+    """Stands for a NumPy dtype: a pickle may set flags on the real one that break the process."""
+
+    def __init__(self, name: str, *_: Any) -> None:
+        self.dtype = np.dtype(str(name))
+        if self.dtype.kind not in _NUMERIC:
+            raise pickle.UnpicklingError(f"the dtype {name!r}")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """Stands for an array: built from its bytes."""
+
+    def __init__(self, *_: Any) -> None:
+        self.values: np.ndarray[Any, np.dtype[Any]] = np.zeros(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, column_major, data = state
+        self.values = _frombuffer(data, dtype, shape, "F" if column_major else "C")
+
+
+def _scalar(dtype: _Dtype, data: bytes) -> Any:
     """Return a NumPy number from its bytes; NumPy's own function would also take objects."""
-    return np.frombuffer(data, dtype=dtype)[0]
+    return np.frombuffer(data, dtype=dtype.dtype)[0]
 
 
-def _frombuffer(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...], order: str) -> Any:
-    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if order == "F" else "C")
+def _frombuffer(data: Any, dtype: _Dtype, shape: tuple[int, ...], order: str) -> Any:
+    return np.frombuffer(data, dtype=dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -81,14 +105,13 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 
 def _allowed() -> dict[tuple[str, str], Callable[..., Any] | type]:
-    reconstruct = np.zeros(0).__reduce__()[0]
     names: dict[tuple[str, str], Any] = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
+        ("numpy", "ndarray"): _Array,
+        ("numpy", "dtype"): _Dtype,
         ("_codecs", "encode"): _latin1,
     }
     for core in ("numpy.core", "numpy._core"):  # its names before and after NumPy 2
-        names[f"{core}.multiarray", "_reconstruct"] = reconstruct
+        names[f"{core}.multiarray", "_reconstruct"] = _Array
         names[f"{core}.multiarray", "scalar"] = _scalar
         names[f"{core}.numeric", "_frombuffer"] = _frombuffer
     for parts in (_CooParts, _CsrParts, _CscParts):
@@ -129,6 +152,7 @@ def _to_csr(held: object) -> scipy.sparse.csr_matrix:
 
 
 def _numeric(name: str, value: object) -> np.ndarray[Any, np.dtype[Any]]:
+    value = value.values if isinstance(value, _Array) else value
     if not isinstance(value, np.ndarray) or value.dtype.kind not in _NUMERIC:
         raise ValueError(f"the attribute {name!r} without numbers")
     return value

@@ -33,7 +33,7 @@ SCRIPT = r"""
 import json, sys
 import keras, numpy as np
 from keras import ops
-from recsys_ssl import FeatureTower, SampledSoftmax, TwoTower, TwoTowerRetriever, load_retriever
+from recsys_ssl import FeatureTower, SampledSoftmax, SparseSGD, TwoTower, TwoTowerRetriever, load_retriever
 from recsys_ssl import training_callbacks
 from recsys_ssl.two_tower_training import vectors_of
 from sparse_data.datasets import make_checkerboard
@@ -119,8 +119,7 @@ pairs = {
 loss = SampledSoftmax("cosine", temperature=0.3, learn_temperature=True, num_hard_negatives=3)
 towers = [FeatureTower(specification, 4, l2=0.1, initial_scale=0.5, seed=seed) for seed in (1, 2)]
 model = TwoTower(*towers, loss)
-# Of Adam, TensorFlow's second moments differ where an id occurs twice in a batch.
-model.compile(keras.optimizers.SGD(0.2), jit_compile=backend == "jax")
+model.compile(SparseSGD(0.2), jit_compile=backend == "jax")
 weights = np.linspace(0, 2, 12).astype("float32")
 history = model.fit(
     pairs, np.zeros(12), sample_weight=weights, batch_size=5, epochs=3, shuffle=False, verbose=0

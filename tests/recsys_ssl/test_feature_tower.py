@@ -34,7 +34,7 @@ def tables_of(layer):
 def test_vectors_by_hand(combiner, divisor):
     specification = [entry | {"combiner": combiner} for entry in SPECIFICATION]
     embedding = FeatureEmbedding(specification, 2)
-    ids, tags, price = tables_of(embedding)
+    price, ids, tags = tables_of(embedding)
     vectors = embedding(INPUTS)
     np.testing.assert_allclose(vectors["id"], [ids[4], [0, 0], ids[1]], rtol=1e-6)
     expected = [(tags[3] + tags[4]) / divisor(2), [0, 0], (tags[1] + tags[4]) / divisor(2)]
@@ -80,7 +80,10 @@ def test_the_missing_row_is_not_trained_and_the_others_are():
     with tf.GradientTape() as tape:
         total = sum(tf.reduce_sum(vector) for vector in embedding(INPUTS).values())
     ids, tags, _ = [
-        tf.convert_to_tensor(g).numpy() for g in tape.gradient(total, [*embedding.tables.values()])
+        tf.convert_to_tensor(g).numpy()
+        for g in tape.gradient(
+            total, [getattr(table, "embeddings", table) for table in embedding.tables.values()]
+        )
     ]
     assert np.flatnonzero(ids.any(axis=1)).tolist() == [1, 4]
     assert np.flatnonzero(tags.any(axis=1)).tolist() == [1, 3, 4]

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sparse_data.datasets.matrix_pickle import load_matrix_pickle
@@ -99,6 +99,7 @@ def test_refused(tmp_path, content):
         load_matrix_pickle(tmp_path / "m.pkl")
 
 
+@example(position=341, noise=b"\x11")  # a flag of the dtype that makes NumPy free what it does not own
 @given(st.integers(0, 10_000), st.binary(min_size=1, max_size=4))
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_broken_bytes_raise_nothing_else(tmp_path, position, noise):

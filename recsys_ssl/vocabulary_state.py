@@ -1,0 +1,66 @@
+"""The state of a growing vocabulary as plain arrays, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_ssl.candidate_counts import CandidateCounts, Id
+from recsys_ssl.vocabulary_rows import VocabularyRows
+
+ROW_ARRAYS = ("rows", "counts", "last_seen", "freed_rows")
+
+
+class VocabularyState(NamedTuple):
+    """All that a growing vocabulary consists of; `kind` is the dtype's kind, empty before the first id."""
+
+    rows: VocabularyRows
+    candidates: CandidateCounts
+    min_count: int
+    when_full: str
+    updates: int
+    kind: str
+
+
+def as_array(keys: Sequence[Id], kind: str) -> NDArray[Any]:
+    """Return ids as an array of strings or int64."""
+    return np.array(keys, dtype=np.str_ if kind == "U" else np.int64)
+
+
+def to_arrays(state: VocabularyState) -> dict[str, NDArray[Any]]:
+    """Return arrays without objects, which `np.savez` writes without pickle."""
+    rows, candidates = state.rows, state.candidates
+    settings = [rows.capacity, state.min_count, candidates.max_candidates, state.updates]
+    waiting = candidates.items()
+    return {
+        "settings": np.array([*settings, candidates.undercount], dtype=np.int64),
+        "names": np.array([state.when_full, state.kind]),
+        "ids": as_array([key for key, _, _ in rows.entries()], state.kind),
+        **rows.arrays(),
+        "candidate_ids": as_array([key for key, _ in waiting], state.kind),
+        "candidate_counts": np.array([count for _, count in waiting], dtype=np.int64),
+    }
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> VocabularyState:
+    """Return what `to_arrays` was given; raise where an array is absent or they do not fit together."""
+    names = ("settings", "names", "ids", *ROW_ARRAYS, "candidate_ids", "candidate_counts")
+    absent = [name for name in names if name not in arrays]
+    if absent:
+        raise ValueError(
+            f"`state` must hold {', '.join(names)}; got no {', '.join(absent)}. "
+            "Pass what `state_dict` returned, unchanged."
+        )
+    held = {name: np.asarray(arrays[name]) for name in names}
+    capacity, min_count, max_candidates, updates, undercount = held["settings"].tolist()
+    when_full, kind = held["names"].tolist()
+    rows = VocabularyRows.from_arrays(
+        capacity, held["ids"].tolist(), **{name: held[name] for name in ROW_ARRAYS}
+    )
+    candidates = CandidateCounts(max_candidates)
+    candidates.add(zip(held["candidate_ids"].tolist(), held["candidate_counts"].tolist(), strict=True))
+    candidates.undercount = undercount
+    return VocabularyState(rows, candidates, min_count, when_full, updates, kind)

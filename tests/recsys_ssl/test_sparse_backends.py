@@ -1,0 +1,458 @@
+"""One table of cases under every Keras backend: steps of gathered rows against NumPy, refusals, saving."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import recsys_ssl
+
+ROOT = str(Path(recsys_ssl.__file__).parents[1])
+BACKENDS = ("tensorflow", "torch", "jax")
+ROWS, DIM, BATCH, STEPS = 12, 4, 8, 5
+
+# Optimizer and settings; every one is run for five steps on the same batches.
+CASES = {
+    "sgd": ("SparseSGD", {"learning_rate": 0.1}),
+    "adagrad": ("SparseAdagrad", {"learning_rate": 0.3, "initial_accumulator_value": 0.2, "epsilon": 1e-3}),
+    "rowwise": ("RowwiseAdagrad", {"learning_rate": 0.3, "initial_accumulator_value": 0.0, "epsilon": 1e-3}),
+    "adam": ("LazyAdam", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3}),
+    "decay": ("LazyAdam", {"learning_rate": 0.1, "weight_decay": 0.2}),
+    "clipnorm": ("RowwiseAdagrad", {"learning_rate": 0.3, "clipnorm": 0.05}),
+    "clipvalue": ("SparseAdagrad", {"learning_rate": 0.3, "clipvalue": 0.01}),
+    "global": ("SparseSGD", {"learning_rate": 0.5, "global_clipnorm": 0.1}),
+    "scaled": ("SparseSGD", {"learning_rate": 0.1, "loss_scale_factor": 64.0}),
+    "accumulated": ("LazyAdam", {"learning_rate": 0.1, "gradient_accumulation_steps": 2}),
+    "accumulated, clipped": (
+        "RowwiseAdagrad",
+        {"learning_rate": 0.1, "gradient_accumulation_steps": 2, "clipvalue": 0.01},
+    ),
+}
+
+SCRIPT = r"""
+import json, sys, warnings
+import keras, numpy as np
+import recsys_ssl
+from recsys_ssl import LazyAdam, RowwiseAdagrad, SparseAdagrad, SparseEmbedding, SparseModel, SparseSGD
+
+given = np.load(sys.argv[1])
+cases, folder = json.loads(sys.argv[2]), sys.argv[3]
+backend = keras.backend.backend()
+warnings.simplefilter("error")
+warnings.filterwarnings("ignore", message=".*__array__.*")
+x = [given["bags"], given["single"], given["padded"], given["weights"]]
+y = given["targets"]
+report = {}
+
+
+def inputs():
+    shapes = [((3,), "int32"), ((), "int32"), ((2,), "int32"), ((3,), "float32")]
+    return [keras.Input(shape, dtype=dtype) for shape, dtype in shapes]
+
+
+class Plain(SparseModel):
+    # Three lookups: two features share the first table, the second has padding.
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.shared = SparseEmbedding(12, 4, "mean", name="shared")
+        self.tags = SparseEmbedding(12, 4, "sum", padding_id=0, name="tags")
+        self.dense = keras.layers.Dense(1, name="dense")
+
+    def call(self, x):
+        bags, single, padded, weights = x
+        single = keras.ops.expand_dims(single, -1)
+        parts = [self.shared(bags, weights), self.shared(single), self.tags(padded)]
+        return self.dense(keras.ops.concatenate(parts, axis=-1))
+
+
+def functional(model_class=SparseModel):
+    bags, single, padded, weights = inputs()
+    shared, tags = SparseEmbedding(12, 4, "mean"), SparseEmbedding(12, 4, "sum", padding_id=0)
+    expanded = keras.layers.Reshape((1,))(single)
+    parts = [shared(bags, weights), shared(expanded), tags(padded)]
+    output = keras.layers.Dense(1)(keras.layers.Concatenate()(parts))
+    return model_class([bags, single, padded, weights], output)
+
+
+def started(model):
+    model(x)
+    model.set_weights([given["shared"], given["tags"], given["kernel"], given["bias"]])
+    return model
+
+
+def arrays(model):
+    return [value.tolist() for value in model.get_weights()]
+
+
+def batch(step):
+    part = slice(8 * step, 8 * step + 8)
+    return [value[part] for value in x], y[part]
+
+
+report["trained"] = {}
+for number, (name, (optimizer, settings)) in enumerate(cases.items()):
+    model = started(functional() if number % 2 else Plain())
+    model.compile(optimizer=getattr(recsys_ssl, optimizer)(**settings), loss="mse")
+    if name == "sgd":
+        model.train_on_batch(*batch(0))
+        report["one step"] = arrays(model)
+        started(model)
+    model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    report["trained"][name] = arrays(model)
+
+# Learning-rate schedule and callback.
+schedule = keras.optimizers.schedules.ExponentialDecay(0.2, decay_steps=1, decay_rate=0.5)
+model = started(functional())
+model.compile(optimizer=SparseSGD(schedule), loss="mse")
+model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+report["trained"]["schedule"] = arrays(model)
+
+# The dense optimizers give the same where the mathematics is the same: 200 steps.
+class Stock(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.table, self.out = keras.layers.Embedding(12, 4), keras.layers.Dense(1)
+        self.table.build()
+
+    def call(self, x):
+        # The product makes the gradient dense: of a sparse one, Keras's Adagrad in TensorFlow squares
+        # the gradients of a row that occurs twice before it adds them up.
+        rows = keras.ops.take(self.table.embeddings * 1.0, x, axis=0)
+        return self.out(keras.ops.sum(rows, axis=1))
+
+
+class Gathered(SparseModel):
+    def __init__(self):
+        super().__init__()
+        self.table, self.out = SparseEmbedding(12, 4, "sum"), keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.out(self.table(x))
+
+
+report["dense"] = {}
+pairs = {"SGD": (SparseSGD(0.1), keras.optimizers.SGD(0.1))}
+pairs["Adagrad"] = (SparseAdagrad(0.1), keras.optimizers.Adagrad(0.1))
+for name, optimizers in pairs.items():
+    found = []
+    for optimizer, model in zip(optimizers, (Gathered(), Stock())):
+        model(x[0])
+        model.set_weights([given["shared"], given["kernel"][:4], given["bias"]])
+        model.compile(optimizer=optimizer, loss="mse")
+        model.fit(x[0], y, batch_size=8, epochs=40, shuffle=False, verbose=0)
+        found.append(model.get_weights())
+    report["dense"][name] = max(float(np.abs(a - b).max()) for a, b in zip(*found))
+
+# A plain Keras model learns the same; in JAX it says what it costs.
+model = started(functional(keras.Model))
+model.compile(optimizer=SparseSGD(0.1), loss="mse")
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+report["trained"]["plain model"] = arrays(model)
+report["said"] = any("SparseModel" in str(one.message) for one in said)
+
+# Steps that must be refused, and what is left then.
+report["refused"] = {}
+for case in ("NaN target", "infinite weight", "id behind", "id negative"):
+    model = started(functional())
+    model.compile(optimizer=LazyAdam(0.1), loss="mse")
+    model.train_on_batch(*batch(0))
+    before, slots = model.get_weights(), [value.numpy() for value in model.optimizer.variables]
+    bad, targets = batch(1)
+    bad, targets = [value.copy() for value in bad], targets.copy()
+    if case == "NaN target":
+        targets[3] = np.nan
+    elif case == "infinite weight":
+        bad[3][0, 0] = np.inf
+    else:
+        bad[1][2] = 12 if case == "id behind" else -1
+    try:
+        model.fit(bad, targets, batch_size=8, verbose=0)
+        message = "no error"
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+    same = all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    counts = ("iteration", "refused_steps")
+    same_slots = all(
+        np.array_equal(a, b.numpy())
+        for a, b in zip(slots, model.optimizer.variables, strict=True)
+        if b.name not in counts
+    )
+    model.train_on_batch(*batch(1))
+    finite = all(np.isfinite(value).all() for value in model.get_weights())
+    report["refused"][case] = [message, same, same_slots, finite]
+
+# Ids of a wrong kind.
+report["ids"] = {}
+layer = SparseEmbedding(5, 2)
+for name, ids in {
+    "float": np.array([1.0]),
+    "negative": np.array([-1]),
+    "behind": [5],
+    "wide": np.array([2**32 + 1]),
+    "tensor": keras.ops.convert_to_tensor([7]),
+}.items():
+    try:
+        layer(ids)
+        report["ids"][name] = "no error"
+    except (TypeError, ValueError) as error:
+        report["ids"][name] = str(error)
+model = started(functional())
+model.compile(optimizer=SparseSGD(0.1), loss="mse")
+wide = [value.copy() for value in x]
+wide[1] = wide[1].astype("int64")
+wide[1][2] = 2**32 + 3
+report["wide"] = []
+for call in (lambda: model.fit(wide, y, verbose=0), lambda: model.train_on_batch(wide, y)):
+    try:
+        call()
+        report["wide"].append("no error")
+    except Exception as error:
+        report["wide"].append(f"{type(error).__name__}: {error}")
+
+# Saved in the middle and continued is the same as never stopped; other dtypes keep a float32 table.
+model = started(functional())
+model.compile(optimizer=LazyAdam(0.1, clipnorm=1.0), loss="mse")
+model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+model.save(folder + "/model.keras")
+model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+loaded = keras.models.load_model(folder + "/model.keras")
+report["class"] = [type(loaded).__name__, type(loaded.optimizer).__name__, loaded.optimizer.clipnorm]
+loaded.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+pairs = zip(model.get_weights(), loaded.get_weights())
+report["continued"] = max(float(np.abs(a - b).max()) for a, b in pairs)
+
+report["precision"] = {}
+for policy in ("mixed_bfloat16", "mixed_float16"):
+    keras.config.set_dtype_policy(policy)
+    model = started(functional())
+    keras.config.set_dtype_policy("float32")
+    model.compile(
+        optimizer=SparseSGD(0.05, loss_scale_factor=8.0), loss="mse", auto_scale_loss=False
+    )
+    model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    report["precision"][policy] = [str(model.layers[-1].compute_dtype), arrays(model)]
+
+# Several steps at once, and rows that go to other ids.
+model = started(functional())
+model.compile(optimizer=SparseSGD(0.1), loss="mse", steps_per_execution=1 if backend == "torch" else 2)
+model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+report["trained"]["two at once"] = arrays(model)
+model = started(functional())
+model.compile(optimizer=RowwiseAdagrad(0.5, initial_accumulator_value=0.25), loss="mse")
+model.fit(x, y, batch_size=8, verbose=0)
+shared = next(layer for layer in model.layers if getattr(layer, "combiner", None) == "mean")
+slot = next(v for v in model.optimizer.variables if v.name.endswith("row_accumulator"))
+old, old_slot = shared.get_weights()[0], slot.numpy()
+shared.reset_rows([2, 7, 7])
+model.optimizer.reset_rows(shared.embeddings, [2, 7])
+changed = np.flatnonzero((shared.get_weights()[0] != old).any(axis=1)).tolist()
+changed_slots = np.flatnonzero(slot.numpy() != old_slot).tolist()
+report["reset"] = [changed, changed_slots, slot.numpy()[[2, 7]].tolist()]
+print("REPORT", json.dumps(report))
+"""
+
+
+@pytest.fixture(scope="module")
+def given():
+    """Ids with duplicates inside and between the features, weights, targets and first values."""
+    generator = np.random.default_rng(3)
+    count = BATCH * STEPS
+    return {
+        "bags": generator.integers(ROWS, size=(count, 3)).astype("int32"),
+        "single": generator.integers(ROWS // 2, size=count).astype("int32"),
+        "padded": generator.integers(6, size=(count, 2)).astype("int32"),
+        "weights": (generator.random((count, 3)) * (generator.random((count, 3)) > 0.2)).astype("float32"),
+        "targets": generator.normal(size=(count, 1)).astype("float32"),
+        "shared": generator.normal(size=(ROWS, DIM)).astype("float32"),
+        "tags": generator.normal(size=(ROWS, DIM)).astype("float32"),
+        "kernel": generator.normal(size=(3 * DIM, 1)).astype("float32"),
+        "bias": np.array([0.3], dtype="float32"),
+    }
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory, given):
+    folder = tmp_path_factory.mktemp("sparse")
+    np.savez(folder / "given.npz", **given)
+    found = {}
+    for backend in BACKENDS:
+        if importlib.util.find_spec(backend) is None:
+            continue
+        (folder / backend).mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, folder / "given.npz", json.dumps(CASES), folder / backend],
+            env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": ROOT, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{backend}: {done.stderr[-3000:]}"
+        found[backend] = json.loads(done.stdout.split("REPORT ")[1])
+    return found
+
+
+@pytest.fixture(params=BACKENDS)
+def report(request, reports):
+    if request.param not in reports:
+        pytest.skip(f"{request.param} is not installed")
+    return reports[request.param]
+
+
+def gradients(given, weights, step):
+    """Loss gradient of the model by loops over rows, and the rows that the batch looks up."""
+    shared, tags, kernel, bias = weights
+    totals = [np.zeros_like(value) for value in weights]
+    touched = [set(), set()]
+    for i in range(step * BATCH, (step + 1) * BATCH):
+        weight_sum = given["weights"][i].sum()
+        scale = [w / weight_sum if weight_sum else 0.0 for w in given["weights"][i]]
+        mean = sum(s * shared[row] for s, row in zip(scale, given["bags"][i], strict=True))
+        single = shared[given["single"][i]]
+        pooled = sum((tags[row] for row in given["padded"][i] if row), start=np.zeros(DIM))
+        vector = np.concatenate([mean, single, pooled])
+        error = 2 * (vector @ kernel[:, 0] + bias[0] - given["targets"][i, 0]) / BATCH
+        totals[2][:, 0] += error * vector
+        totals[3][0] += error
+        to_mean, to_single, to_pooled = np.split(error * kernel[:, 0], 3)
+        for s, row in zip(scale, given["bags"][i], strict=True):
+            totals[0][row] += s * to_mean
+            touched[0].add(int(row))
+        totals[0][given["single"][i]] += to_single
+        touched[0].add(int(given["single"][i]))
+        for row in given["padded"][i]:
+            totals[1][row] += to_pooled if row else 0.0
+            touched[1].add(int(row))
+    return totals, touched
+
+
+def reference(given, rule, settings, steps=STEPS):
+    """Weights after some steps, by NumPy row by row in float64."""
+    weights = [given[name].astype(float) for name in ("shared", "tags", "kernel", "bias")]
+    first = settings.get("initial_accumulator_value", 0.1)
+    squares = [np.full_like(value, first) for value in weights]
+    rows = [np.full(len(value), first) for value in weights[:2]]
+    moments = [[np.zeros_like(value) for value in weights] for _ in range(2)]
+    every = settings.get("gradient_accumulation_steps", 1)
+    sums, marked = [np.zeros_like(value) for value in weights], [set(), set()]
+    update = 0
+    for step in range(steps):
+        totals, touched = gradients(given, weights, step)
+        sums = [a + b / every for a, b in zip(sums, totals, strict=True)]
+        marked = [a | b for a, b in zip(marked, touched, strict=True)]
+        if (step + 1) % every:
+            continue
+        update += 1
+        rate = settings["learning_rate"]
+        rate = rate(step) if callable(rate) else rate
+        if "global_clipnorm" in settings:
+            norm = np.sqrt(sum((g**2).sum() for g in sums))
+            sums = [g * min(1.0, settings["global_clipnorm"] / norm) for g in sums]
+        for place, g in enumerate(sums):
+            if "clipnorm" in settings:
+                g = g * min(1.0, settings["clipnorm"] / np.sqrt((g**2).sum()))
+            if "clipvalue" in settings:
+                g = np.clip(g, -settings["clipvalue"], settings["clipvalue"])
+            # A dense variable is touched whole.
+            chosen = sorted(marked[place]) if place < 2 else range(len(g))
+            for row in chosen:
+                value = weights[place][row] * (1 - settings.get("weight_decay", 0.0) * rate)
+                epsilon = settings.get("epsilon", 1e-7)
+                if rule == "SparseSGD":
+                    change = rate * g[row]
+                elif rule == "RowwiseAdagrad" and place < 2:
+                    rows[place][row] += (g[row] ** 2).mean()
+                    change = rate * g[row] / (np.sqrt(rows[place][row]) + epsilon)
+                elif rule in ("SparseAdagrad", "RowwiseAdagrad"):
+                    squares[place][row] += g[row] ** 2
+                    change = rate * g[row] / np.sqrt(squares[place][row] + epsilon)
+                else:
+                    b1, b2 = settings.get("beta_1", 0.9), settings.get("beta_2", 0.999)
+                    m, v = moments[0][place], moments[1][place]
+                    m[row] = b1 * m[row] + (1 - b1) * g[row]
+                    v[row] = b2 * v[row] + (1 - b2) * g[row] ** 2
+                    correction = np.sqrt(1 - b2**update) / (1 - b1**update)
+                    change = rate * correction * m[row] / (np.sqrt(v[row]) + epsilon)
+                weights[place][row] = value - change
+        sums, marked = [np.zeros_like(value) for value in weights], [set(), set()]
+    return weights
+
+
+def assert_same(found, expected, tolerance=1e-5):
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=tolerance, rtol=tolerance)
+
+
+def test_one_step_agrees_with_numpy(report, given):
+    assert_same(report["one step"], reference(given, *CASES["sgd"], steps=1))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_steps_agree_with_numpy(report, given, case):
+    assert_same(report["trained"][case], reference(given, *CASES[case]))
+
+
+@pytest.mark.parametrize("case", ["plain model", "two at once"])
+def test_other_ways_to_train_give_the_same(report, given, case):
+    assert_same(report["trained"][case], reference(given, "SparseSGD", {"learning_rate": 0.1}))
+
+
+def test_a_schedule_sets_the_rate_of_every_step(report, given):
+    rule = {"learning_rate": lambda step: 0.2 * 0.5**step}
+    assert_same(report["trained"]["schedule"], reference(given, "SparseSGD", rule))
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adagrad"])
+def test_two_hundred_steps_agree_with_the_dense_optimizer(report, name):
+    assert report["dense"][name] < 1e-4
+
+
+def test_jax_says_that_a_plain_model_costs_the_table(reports):
+    assert {name: report["said"] for name, report in reports.items()} == {
+        name: name == "jax" for name in reports
+    }
+
+
+@pytest.mark.parametrize("case", ["NaN target", "infinite weight", "id behind", "id negative"])
+def test_a_step_that_is_not_finite_is_refused(report, case):
+    message, same, same_slots, finite = report["refused"][case]
+    assert message != "no error"
+    assert any(word in message for word in ("FloatingPointError", "must be in [0, 12)", "is not in [0, 12)"))
+    assert (same, same_slots, finite) == (True, True, True)
+
+
+def test_ids_of_a_wrong_kind_are_named(report):
+    assert "integer" in report["ids"].pop("float")
+    messages = report["ids"].values()
+    assert all("[0, 5)" in message or "0 to 4" in message for message in messages), messages
+
+
+def test_ids_beyond_32_bits_are_never_cut(report):
+    assert all(message != "no error" for message in report["wide"])
+
+
+def test_saved_and_continued_is_as_never_stopped(report):
+    assert report["class"] == ["FunctionalSparseModel", "LazyAdam", 1.0]
+    assert report["continued"] < 1e-6
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_keeps_a_float32_table(report, given, policy):
+    dtype, found = report["precision"][policy]
+    assert dtype == policy.removeprefix("mixed_")
+    exact = reference(given, "SparseSGD", {"learning_rate": 0.05})
+    assert_same(found, exact, tolerance=0.06)
+    assert np.abs(np.array(found[0]) - exact[0]).max() > 0  # it did compute in half precision
+
+
+def test_reset_rows_change_no_other_row(report):
+    changed, slots, values = report["reset"]
+    assert changed == [2, 7]
+    assert set(slots) <= {2, 7}
+    assert values == [0.25, 0.25]

@@ -1,0 +1,29 @@
+"""The pooled lookup in Triton's interpreter, in the compiler and, where there is one, on a GPU.
+
+The cases stand in ``triton_lookup_cases.py``; each test here runs them in a process of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import pytest
+
+CASES = "triton_lookup_cases.py"
+
+
+def test_cases_in_the_interpreter(run_cases):
+    run_cases(CASES, "not compiled", {"TRITON_INTERPRET": "1"})
+
+
+def test_cases_where_kernels_are_compiled(run_compiled):
+    run_compiled(CASES)
+
+
+def test_missing_triton(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.delitem(sys.modules, "sparse_data.ops_triton", raising=False)
+    with pytest.raises(ImportError, match=r"ops_triton needs .* pip install 'sparselabels\[triton\]'"):
+        import_module("sparse_data.ops_triton")
