@@ -24,8 +24,15 @@ import own_process
 from results_file import ResultsFile, circumstances
 from retrieval_task import DATA, PROTOCOLS, make_task, measure_vectors
 
-CONTENDERS = ("sparselabels-tensorflow", "tfrs-adagrad", "sparselabels-jax")
-ALL_CONTENDERS = (*CONTENDERS, "tfrs-adam", "tfrs-legacy_adagrad", "tfrs-legacy_adam")
+CONTENDERS = ("sparselabels_adagrad-tensorflow", "tfrs-adagrad", "sparselabels_adagrad-jax")
+ALL_CONTENDERS = (
+    *CONTENDERS,
+    "sparselabels-tensorflow",
+    "sparselabels-jax",
+    "tfrs-adam",
+    "tfrs-legacy_adagrad",
+    "tfrs-legacy_adam",
+)
 # The regularised model is the default of TwoTowerRetriever; the plain one that of the TFRS tutorials.
 VARIANTS = {"plain": {"dropout": 0.0, "l2": 0.0}, "regularised": {"dropout": 0.0, "l2": 0.05}}
 EPOCHS = {"movielens-100k": 10, "gowalla": 5}
@@ -48,7 +55,8 @@ def run_one(options: dict[str, Any]) -> dict[str, Any]:
 
         seconds, users, items = tfrs_two_tower.train(task, optimizer=flavour, **settings)
     else:
-        seconds, users, items = train_sparselabels(task, **settings)
+        rule = library.partition("_")[2]
+        seconds, users, items = train_sparselabels(task, rule, **settings)
     batch_size = min(options["batch_size"], len(task.users))
     n_pairs = len(task.users) // batch_size * batch_size
     return {
@@ -60,9 +68,10 @@ def run_one(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def train_sparselabels(
-    task: Any, *, dim: int, dropout: float, l2: float, seed: int, **training: Any
+    task: Any, rule: str, *, dim: int, dropout: float, l2: float, seed: int, **training: Any
 ) -> tuple[list[float], Any, Any]:
     """Return seconds of every epoch and the vectors of all users and items."""
+    from recsys_ssl import LazyAdam, SparseAdagrad
     from recsys_ssl.two_tower_training import Pairs, build_two_tower, train_two_tower, vectors_of
 
     shape = (len(task.user_ids), len(task.item_ids))
@@ -76,6 +85,7 @@ def train_sparselabels(
         None,
         **features,
         **training,
+        optimizer=SparseAdagrad if rule == "adagrad" else LazyAdam,
         patience=1,
         seed=seed,
         verbose=False,
@@ -92,7 +102,9 @@ def environment_of(contender: str) -> dict[str, str]:
 
 def rates_of(contender: str) -> tuple[float, ...]:
     library, flavour = contender.split("-", 1)
-    return LEARNING_RATES[library if library in LEARNING_RATES else flavour.removeprefix("legacy_")]
+    if library == "tfrs":
+        return LEARNING_RATES[flavour.removeprefix("legacy_")]
+    return LEARNING_RATES["adagrad" if library.endswith("adagrad") else "sparselabels"]
 
 
 def optimizer_of(contender: str) -> str:
@@ -121,8 +133,9 @@ def settings_of(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     seeds = range(FIRST_SEED, FIRST_SEED + (1 if arguments.tune else arguments.rounds))
     grid = itertools.product(arguments.data, arguments.variant, arguments.dim, arguments.batch, seeds)
     contenders = list(arguments.contender)
-    if arguments.tune and "sparselabels-tensorflow" in contenders and "sparselabels-jax" in contenders:
-        contenders.remove("sparselabels-jax")
+    if arguments.tune:  # JAX takes the same steps as TensorFlow
+        twins = {name.replace("-tensorflow", "-jax") for name in contenders if name.endswith("-tensorflow")}
+        contenders = [name for name in contenders if name not in twins]
     for data, variant, dim, batch_size, seed in grid:
         for contender in contenders:
             yield {

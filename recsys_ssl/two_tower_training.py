@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,6 +124,7 @@ def train_two_tower(
     streaming_frequency: bool = False,
     mask_known_positives: bool = False,
     learning_rate: float,
+    optimizer: Callable[[float], Any] = LazyAdam,
     batch_size: int,
     epochs: int,
     patience: int,
@@ -143,6 +144,8 @@ def train_two_tower(
     uniform_negatives, streaming_frequency, mask_known_positives, learning_rate, batch_size, epochs
     patience, seed, verbose
         As in :class:`~recsys_ssl.TwoTowerRetriever`.
+    optimizer : callable
+        Makes the optimizer from the learning rate.
     description : str
         Before the progress bar.
 
@@ -182,7 +185,7 @@ def train_two_tower(
     ]
     data, steps_at_once = _as_fast_data(batches, callbacks)
     model.compile(
-        optimizer=LazyAdam(learning_rate),
+        optimizer=optimizer(learning_rate),
         jit_compile=keras.backend.backend() == "jax",
         steps_per_execution=steps_at_once,
     )
