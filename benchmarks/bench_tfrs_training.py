@@ -74,6 +74,11 @@ def train_sparselabels(
     from recsys_ssl import LazyAdam, SparseAdagrad
     from recsys_ssl.two_tower_training import Pairs, build_two_tower, train_two_tower, vectors_of
 
+    def summed_adagrad(rate: float) -> Any:
+        # TFRS's loss is the sum over the batch, ours the mean: with these two the steps are the same.
+        scale = training["batch_size"] ** -2.0
+        return SparseAdagrad(rate, initial_accumulator_value=0.1 * scale, epsilon=1e-7 * scale)
+
     shape = (len(task.user_ids), len(task.item_ids))
     model = build_two_tower(
         task.user_specification, task.item_specification, dim=dim, dropout=dropout, l2=l2, seed=seed
@@ -85,7 +90,7 @@ def train_sparselabels(
         None,
         **features,
         **training,
-        optimizer=SparseAdagrad if rule == "adagrad" else LazyAdam,
+        optimizer=summed_adagrad if rule == "adagrad" else LazyAdam,
         patience=1,
         seed=seed,
         verbose=False,
@@ -110,7 +115,9 @@ def rates_of(contender: str) -> tuple[float, ...]:
 def optimizer_of(contender: str) -> str:
     """Contenders that take the same steps share their learning rate."""
     library, flavour = contender.split("-", 1)
-    return flavour.removeprefix("legacy_") if library == "tfrs" else library
+    if library == "sparselabels":
+        return library
+    return "adagrad" if library.endswith("adagrad") else flavour.removeprefix("legacy_")
 
 
 def tuned_rate(tuning: ResultsFile, options: dict[str, Any]) -> float:
