@@ -3,7 +3,7 @@
 Model: one lookup (dim 32), one dense layer, squared error; batches of 4096 ids drawn by Zipf's law
 (exponent 1.1) and spread over the table. Every run is a process of its own; contenders and sizes take turns,
 round by round. A run's figure is the median over epochs of 20 steps after the first, data pipeline included.
-Peak memory is the largest resident size less that before the model was made.
+PyTorch, ours and its own, runs with one thread. Peak memory is the largest resident size less that before the model was made.
 
     python benchmarks/bench_sparse_embedding.py                 all runs that are not in results yet
     python benchmarks/bench_sparse_embedding.py --rounds 3      more rounds
@@ -182,6 +182,10 @@ def main() -> None:
                     continue
                 library, backend, _ = contender.split("-")
                 environment = {"KERAS_BACKEND": backend}
+                if backend == "torch":
+                    # Its threads wait for each other in a loop: with anything else on two cores an op of
+                    # microseconds takes tens of milliseconds.
+                    environment["OMP_NUM_THREADS"] = "1"
                 if library == "keras2":
                     environment["TF_USE_LEGACY_KERAS"] = "1"
                 measured = own_process.measure(options, environment)
