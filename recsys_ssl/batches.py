@@ -36,6 +36,9 @@ class InteractionBatches(keras.utils.PyDataset):
         Further negatives a batch, drawn uniformly from the catalogue.
     seen : CSR array of shape (n_users, n_items), optional
         Marks a user's other positives, so that they are no negatives.
+    self_supervised : bool, default=False
+        Bring a second stream: as many items as pairs, drawn uniformly from the catalogue, none twice in a
+        batch (all of them, in any order, where the catalogue is smaller).
     seed : int
         Of the shuffling and of the negatives; the epoch's number is mixed in.
     """
@@ -52,6 +55,7 @@ class InteractionBatches(keras.utils.PyDataset):
         batch_size: int,
         uniform_negatives: int = 0,
         seen: sparse.csr_array | None = None,
+        self_supervised: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
@@ -63,6 +67,7 @@ class InteractionBatches(keras.utils.PyDataset):
         self.batch_size = min(batch_size, len(users))
         self.uniform_negatives = uniform_negatives
         self.seen = None if seen is None else (seen.indptr.astype(np.int64), seen.indices.astype(np.int64))
+        self.self_supervised = self_supervised
         self.seed = seed
         self.epoch = -1
         self.on_epoch_end()
@@ -88,6 +93,9 @@ class InteractionBatches(keras.utils.PyDataset):
             drawn = generator.integers(self.n_items, size=self.uniform_negatives)
             batch["negatives"] = {name: column[drawn] for name, column in self.item_features.items()}
             candidates = np.concatenate([items, drawn])
+        if self.self_supervised:
+            uniform = self.uniform_items(place)
+            batch["uniform_items"] = {name: column[uniform] for name, column in self.item_features.items()}
         batch["item_ids"] = candidates.astype(np.int32)
         batch["log_q"] = self._log_probability(items, candidates).astype(np.float32)
         if self.seen is not None:
@@ -95,6 +103,11 @@ class InteractionBatches(keras.utils.PyDataset):
         if self.weights is None:
             return (batch,)
         return batch, np.zeros(len(users), dtype=np.float32), self.weights[chosen].astype(np.float32)
+
+    def uniform_items(self, place: int) -> NDArray[np.int64]:
+        """Return the items of the second stream in a batch, shape (min(batch_size, n_items),)."""
+        generator = np.random.default_rng([self.seed, self.epoch, place, 1])
+        return generator.choice(self.n_items, min(self.batch_size, self.n_items), replace=False)
 
     def _log_probability(
         self, items: NDArray[np.integer[Any]], candidates: NDArray[np.integer[Any]]

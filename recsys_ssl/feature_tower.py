@@ -24,7 +24,8 @@ class FeatureEmbedding(keras.layers.Layer):
 
     A category looks its row up, a multi-valued feature pools the rows of its values, a dense feature
     :math:`(x, m)` (standardised values, missing flag) gives :math:`x A + m b` with a learned matrix *A* and
-    vector *b*. The row ``MISSING`` = 0 counts as absent: its vector is zero and is not trained.
+    vector *b*. The row ``MISSING`` = 0 counts as absent: its vector is zero and is not trained. A dense
+    feature that self-supervision hides comes as NaN and gives a learned vector of its own.
 
     Parameters
     ----------
@@ -68,6 +69,7 @@ class FeatureEmbedding(keras.layers.Layer):
         self.seed = seed
         generator = np.random.default_rng(seed)
         self.tables: dict[str, Any] = {}
+        self.dense_masks: dict[str, Any] = {}
         for place, entry in enumerate(self.specification):
             # Named by its place: a column may be called what a variable may not. Paths must differ between
             # towers, or Keras on PyTorch takes two tables for one and does not clear its gradient.
@@ -77,6 +79,9 @@ class FeatureEmbedding(keras.layers.Layer):
                 weight = self.add_weight(name=name, shape=shape, initializer="zeros")
                 weight.assign(generator.normal(0.0, initial_scale, size=shape))
                 self.tables[entry["name"]] = weight
+                self.dense_masks[entry["name"]] = self.add_weight(
+                    name=f"{name}_mask", shape=(self.dim,), initializer="zeros"
+                )
                 continue
             table = SparseEmbedding(
                 entry["num_rows"],
@@ -104,7 +109,11 @@ class FeatureEmbedding(keras.layers.Layer):
     def _embed(self, entry: dict[str, Any], values: Tensor) -> Tensor:
         table = self.tables[entry["name"]]
         if entry["kind"] == "dense":
-            return ops.matmul(ops.cast(values, table.dtype), table)  # (batch, width + 1) x (width + 1, dim)
+            values = ops.cast(values, table.dtype)
+            hidden = ops.isnan(values)
+            known = ops.where(hidden, ops.zeros_like(values), values)
+            vectors = ops.matmul(known, table)  # (batch, width + 1) x (width + 1, dim)
+            return ops.where(hidden[:, :1], self.dense_masks[entry["name"]], vectors)
         return table(values)
 
     def get_config(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -15,10 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 from recsys_ssl.entity_features import EntityFeatures
 from recsys_ssl.factor_recommender import FactorRecommender
 from recsys_ssl.features import Feature
+from recsys_ssl.field_diagnostics import field_information
 from recsys_ssl.folding_in import DEFAULT_L2, fold_in, rows_of_liked
 from recsys_ssl.id_lookup import allowed_mask, as_ids, check_k, ids_of
 from recsys_ssl.recommender import as_interactions
 from recsys_ssl.sampled_softmax import SampledSoftmax
+from recsys_ssl.self_supervision import FeatureDropout, SelfSupervision
 from recsys_ssl.two_tower import TwoTower
 from recsys_ssl.two_tower_training import (
     Pairs,
@@ -51,6 +53,8 @@ class TwoTowerRetriever(FactorRecommender):
         for logs of up to some millions of rows.
     loss : SampledSoftmax, optional
         By default a dot product with logQ correction and without accidental hits.
+    self_supervision : SelfSupervision or FeatureDropout, optional
+        A further task on items, or dropout of their fields; it learns the fields from the items' features.
     uniform_negatives : int, default=0
         Items a batch that are drawn uniformly from the catalogue as further negatives.
     streaming_frequency : bool, default=False
@@ -121,6 +125,7 @@ class TwoTowerRetriever(FactorRecommender):
         item_features: Sequence[Feature] | None = None,
         hidden_units: Sequence[int] = (),
         loss: SampledSoftmax | None = None,
+        self_supervision: SelfSupervision | FeatureDropout | None = None,
         uniform_negatives: int = 0,
         streaming_frequency: bool = False,
         mask_known_positives: bool = False,
@@ -140,6 +145,7 @@ class TwoTowerRetriever(FactorRecommender):
         self.item_features = item_features
         self.hidden_units = hidden_units
         self.loss = loss
+        self.self_supervision = self_supervision
         self.uniform_negatives = uniform_negatives
         self.streaming_frequency = streaming_frequency
         self.mask_known_positives = mask_known_positives
@@ -300,6 +306,14 @@ class TwoTowerRetriever(FactorRecommender):
                 f"`loss` must be a SampledSoftmax or None; got {self.loss!r}. "
                 "Write SampledSoftmax('cosine', temperature=0.1) for a cosine."
             )
+        if not (
+            self.self_supervision is None
+            or isinstance(self.self_supervision, (SelfSupervision, FeatureDropout))
+        ):
+            raise TypeError(
+                f"`self_supervision` must be a SelfSupervision, a FeatureDropout or None; got "
+                f"{self.self_supervision!r}. Write SelfSupervision('cfm', weight=0.1)."
+            )
         if not isinstance(self.hidden_units, Sequence) or isinstance(self.hidden_units, str):
             raise TypeError(
                 f"`hidden_units` must be a sequence of int; got {self.hidden_units!r}. Wrap it: (64,)."
@@ -357,12 +371,13 @@ class TwoTowerRetriever(FactorRecommender):
         users, items = self.user_ids_[np.unique(training.users)], self.item_ids_[np.unique(training.items)]
         self.user_encoder_ = EntityFeatures.learn("user_id", users, log.users, self.user_features)
         self.item_encoder_ = EntityFeatures.learn("item_id", items, log.items, self.item_features)
+        item_features = self.item_encoder_.encode(self.item_ids_, log.items)
         return train_two_tower(
-            self._build(),
+            self._build(item_features),
             training,
             held_out,
             user_features=self.user_encoder_.encode(self.user_ids_, log.users),
-            item_features=self.item_encoder_.encode(self.item_ids_, log.items),
+            item_features=item_features,
             uniform_negatives=self.uniform_negatives,
             streaming_frequency=self.streaming_frequency,
             mask_known_positives=self.mask_known_positives,
@@ -375,7 +390,16 @@ class TwoTowerRetriever(FactorRecommender):
             verbose=self.verbose,
         )
 
-    def _build(self) -> TwoTower:
+    def _build(self, item_features: Mapping[str, NDArray[Any]]) -> TwoTower:
+        own = None
+        if self.self_supervision is not None:
+            # A copy, which is told the fields of this fit's items and what they say about each other.
+            own = type(self.self_supervision).from_config(self.self_supervision.get_config())
+            fields = self.item_encoder_.specification()
+            known = field_information(item_features, fields)
+            if getattr(own, "masking", "none") != "none":
+                known.warn_if_too_few()
+            own.adapt(fields, known.adjusted, known.identifiers)
         return build_two_tower(
             self.user_encoder_.specification(),
             self.item_encoder_.specification(),
@@ -384,6 +408,7 @@ class TwoTowerRetriever(FactorRecommender):
             dropout=self.dropout,
             l2=self.l2,
             loss=self.loss,
+            self_supervision=own,
             seed=self.seed,
         )
 

@@ -22,6 +22,7 @@ from recsys_ssl.two_tower import TwoTower
 KIND = "two-tower retriever"
 DESCRIPTION, INDEX, WEIGHTS = "retriever.json", "index.npz", "towers.npz"
 VOCABULARIES = {"user": "user_vocabularies.npz", "item": "item_vocabularies.npz"}
+KERAS_PARAMETERS = ("loss", "self_supervision")
 _FEATURE_PARAMETERS = ("user_features", "item_features")
 
 
@@ -122,8 +123,9 @@ def _parameters_to_json(model: TwoTowerRetriever) -> dict[str, Any]:
         if parameters[name] is not None:
             parameters[name] = features.to_json(parameters[name])
     parameters["hidden_units"] = list(parameters["hidden_units"])
-    if parameters["loss"] is not None:
-        parameters["loss"] = keras.saving.serialize_keras_object(parameters["loss"])
+    for name in KERAS_PARAMETERS:
+        if parameters[name] is not None:
+            parameters[name] = keras.saving.serialize_keras_object(parameters[name])
     return parameters
 
 
@@ -133,8 +135,9 @@ def _parameters_from_json(parameters: Mapping[str, Any]) -> dict[str, Any]:
         if read[name] is not None:
             read[name] = features.from_json(read[name])
     read["hidden_units"] = tuple(read["hidden_units"])
-    if read["loss"] is not None:
-        read["loss"] = keras.saving.deserialize_keras_object(read["loss"])
+    for name in KERAS_PARAMETERS:
+        if read[name] is not None:
+            read[name] = keras.saving.deserialize_keras_object(read[name])
     return read
 
 

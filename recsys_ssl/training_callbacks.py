@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -108,3 +109,31 @@ class Stopwatch(keras.callbacks.Callback):
         """Stop."""
         if logs is not None:
             logs["seconds"] = time.perf_counter() - self._start
+
+
+class WarnOnCollapse(keras.callbacks.Callback):
+    """Warn when item vectors fall together: their uniformity (Wang and Isola 2020) is near 0 and not falling.
+
+    Parameters
+    ----------
+    threshold : float, default=-0.1
+        Of the uniformity, which is about -2 to -4 for vectors that spread and 0 for equal ones.
+    """
+
+    def __init__(self, threshold: float = -0.1) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self._before: float | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Compare the epoch's mean with that of the epoch before: first vectors may be near each other."""
+        found = (logs or {}).get("uniformity")
+        if found is None:
+            return
+        before, self._before = self._before, float(found)
+        if before is not None and self._before > self.threshold and self._before >= before:
+            warnings.warn(
+                f"The item vectors collapse: uniformity {self._before:.3f} in epoch {epoch + 1}, 0 is all "
+                "equal. Lower the weight of self-supervision or the learning rate, or raise the temperature.",
+                stacklevel=2,
+            )

@@ -10,10 +10,15 @@ from typing import Any
 import keras
 from keras import ops
 
+from recsys_ssl.contrastive_losses import uniformity
 from recsys_ssl.sampled_softmax import SampledSoftmax
+from recsys_ssl.self_supervision import FeatureDropout, SelfSupervision
 from recsys_ssl.sparse_model import SparseModel
+from recsys_ssl.training_callbacks import WarnOnCollapse
 
 Tensor = Any
+TERMS = ("self_loss", "alignment", "uniformity")
+WATCHED = 256  # items of a batch whose pairs are enough to watch uniformity
 
 
 @keras.saving.register_keras_serializable(package="sparselabels")
@@ -32,9 +37,11 @@ class TwoTower(SparseModel):
     * ``"negatives"`` (optional): the same for further negatives, for mixed negative sampling;
     * ``"item_ids"``: integers of shape (batch + n_negatives,), to recognise accidental hits;
     * ``"log_q"``: log sampling probabilities of shape (batch + n_negatives,), for the corrections;
-    * ``"known_positives"`` (optional): bool of shape (batch, batch + n_negatives).
+    * ``"known_positives"`` (optional): bool of shape (batch, batch + n_negatives);
+    * ``"uniform_items"``: with self-supervision, what the item tower takes, for items drawn uniformly.
 
-    Calling the model gives the vectors of queries and of candidates.
+    Calling the model gives the vectors of queries and of candidates. With self-supervision ``fit`` reports
+    the main and the self-supervised loss, alignment and uniformity, and warns when vectors collapse.
 
     Parameters
     ----------
@@ -43,6 +50,9 @@ class TwoTower(SparseModel):
         Vectors of the length that the query tower gives.
     loss : SampledSoftmax, optional
         By default a dot product with logQ correction and without accidental hits.
+    self_supervision : SelfSupervision or FeatureDropout, optional
+        Further task on items, :math:`L = L_{main} + \alpha L_{self}`, or dropout of the items' fields. It
+        must be adapted to the item tower's fields.
 
     References
     ----------
@@ -65,6 +75,7 @@ class TwoTower(SparseModel):
         query_tower: keras.Layer,
         item_tower: keras.Layer,
         loss: SampledSoftmax | None = None,
+        self_supervision: SelfSupervision | FeatureDropout | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -73,15 +84,37 @@ class TwoTower(SparseModel):
         self.sampled_softmax = SampledSoftmax() if loss is None else loss
         # Towers that know their shapes need no first call: weights can be loaded at once.
         self.built = query_tower.built and item_tower.built
+        self.self_supervision = self_supervision
+        self.trackers: list[keras.metrics.Mean] = []
+        self._weight = getattr(self_supervision, "weight", 0.0)
+        if isinstance(self_supervision, SelfSupervision):
+            self.trackers = [keras.metrics.Mean(name=name) for name in ("main_loss", *TERMS)]
+            if self_supervision.heads != "tower" and self_supervision.dim is None:
+                self_supervision.make_heads(_length_of_vectors(item_tower))
 
-    def call(self, inputs: dict[str, Any], training: bool = False) -> tuple[Tensor, Tensor]:
-        """Vectors of the queries, shape (batch, dim), and of the candidates, (batch + n_negatives, dim)."""
+    def call(self, inputs: dict[str, Any], training: bool = False) -> tuple[Any, ...]:
+        """Vectors of the queries, shape (batch, dim), and of the candidates, (batch + n_negatives, dim).
+
+        In training with self-supervision, its terms as well.
+        """
         queries = self.query_tower(inputs["query"], training=training)
-        items = self.item_tower(inputs["item"], training=training)
+        positives = inputs["item"]
+        if isinstance(self.self_supervision, FeatureDropout):
+            positives = self.self_supervision(positives, training=training)
+        items = self.item_tower(positives, training=training)
         if "negatives" in inputs:
             further = self.item_tower(inputs["negatives"], training=training)
             items = ops.concatenate([items, further], axis=0)
-        return queries, items
+        if not training or not isinstance(self.self_supervision, SelfSupervision):
+            return queries, items
+        if "uniform_items" not in inputs:
+            raise ValueError(
+                "`inputs` must hold 'uniform_items' for self-supervision; got none. Pass encoded features of "
+                "items drawn uniformly from the catalogue, as InteractionBatches does."
+            )
+        terms = self.self_supervision(inputs["uniform_items"], item_tower=self.item_tower)
+        # Of whole items: views that show little are near each other by themselves.
+        return queries, items, {**terms, "uniformity": uniformity(ops.stop_gradient(items[:WATCHED]))}
 
     def compute_loss(
         self,
@@ -93,7 +126,7 @@ class TwoTower(SparseModel):
     ) -> Tensor:
         """Mean of the weighted losses of the batch's pairs, and what the towers add."""
         del y, training  # the items are the labels
-        queries, items = y_pred
+        queries, items, *further = y_pred
         rows = self.sampled_softmax(
             queries,
             items,
@@ -103,7 +136,21 @@ class TwoTower(SparseModel):
         )
         if sample_weight is not None:
             rows = rows * ops.cast(ops.reshape(sample_weight, (-1,)), rows.dtype)
-        return sum(self.losses, start=ops.mean(rows))
+        loss = sum(self.losses, start=ops.mean(rows))
+        for terms in further:
+            for tracker, value in zip(self.trackers, [loss, *(terms[name] for name in TERMS)], strict=True):
+                tracker.update_state(value)
+            loss = loss + self._weight * terms["self_loss"]
+        return loss
+
+    def fit(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> Any:
+        """Train; as of :class:`keras.Model`."""
+        if self.trackers and not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = [
+                *(callbacks if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else [])
+            ]
+            callbacks = [WarnOnCollapse(), *callbacks]
+        return super().fit(*args, callbacks=callbacks, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor arguments."""
@@ -113,6 +160,7 @@ class TwoTower(SparseModel):
             "query_tower": keras.saving.serialize_keras_object(self.query_tower),
             "item_tower": keras.saving.serialize_keras_object(self.item_tower),
             "loss": keras.saving.serialize_keras_object(self.sampled_softmax),
+            "self_supervision": keras.saving.serialize_keras_object(self.self_supervision),
         }
 
     @classmethod
@@ -120,6 +168,14 @@ class TwoTower(SparseModel):
         """Rebuild the model from :meth:`get_config`."""
         parts = {
             key: keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)
-            for key in ("query_tower", "item_tower", "loss")
+            for key in ("query_tower", "item_tower", "loss", "self_supervision")
         }
         return cls(**{**config, **parts})
+
+
+def _length_of_vectors(tower: Any) -> int:
+    """Return the length of a tower's vectors, which it tells as `dim` or by its output's shape."""
+    length = getattr(tower, "dim", None)
+    if length is None:
+        length = tower.output_shape[-1]
+    return int(length)

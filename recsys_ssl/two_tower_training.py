@@ -19,6 +19,7 @@ from recsys_ssl.metrics import ndcg
 from recsys_ssl.ranking_accumulator import hit_matrix
 from recsys_ssl.rowwise import LazyAdam
 from recsys_ssl.sampled_softmax import SampledSoftmax, mixed_sampling_log_probability
+from recsys_ssl.self_supervision import FeatureDropout, SelfSupervision
 from recsys_ssl.training_callbacks import BestEpoch, Finite, ProgressBar, Stopwatch
 from recsys_ssl.two_tower import TwoTower
 from sparse_data import checks
@@ -170,6 +171,7 @@ def train_two_tower(
         batch_size=batch_size,
         uniform_negatives=uniform_negatives,
         seen=training.matrix if mask_known_positives else None,
+        self_supervised=isinstance(model.self_supervision, SelfSupervision),
         seed=seed,
     )
     logs = keras.callbacks.History()
@@ -226,6 +228,7 @@ def build_two_tower(
     dropout: float = 0.0,
     l2: float = 0.0,
     loss: SampledSoftmax | None = None,
+    self_supervision: SelfSupervision | FeatureDropout | None = None,
     seed: int = 0,
 ) -> TwoTower:
     """Make the model of :class:`~recsys_ssl.TwoTowerRetriever`: dropout acts on query vectors, l2 on all."""
@@ -243,7 +246,7 @@ def build_two_tower(
     )
     # A copy, so that two fits with one loss object share no learned temperature.
     own_loss = None if loss is None else SampledSoftmax.from_config(loss.get_config())
-    return TwoTower(query_tower, item_tower, own_loss)
+    return TwoTower(query_tower, item_tower, own_loss, self_supervision)
 
 
 def vectors_of(model: TwoTower, side: str, features: Encoded) -> NDArray[np.float32]:

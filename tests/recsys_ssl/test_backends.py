@@ -33,7 +33,8 @@ SCRIPT = r"""
 import json, sys
 import keras, numpy as np
 from keras import ops
-from recsys_ssl import FeatureTower, SampledSoftmax, SparseSGD, TwoTower, TwoTowerRetriever, load_retriever
+from recsys_ssl import FeatureTower, SampledSoftmax, SelfSupervision, SparseSGD, TwoTower
+from recsys_ssl import TwoTowerRetriever, load_retriever
 from recsys_ssl import training_callbacks
 from recsys_ssl.two_tower_training import vectors_of
 from sparse_data.datasets import make_checkerboard
@@ -128,6 +129,14 @@ report["losses"] = history.history["loss"]
 report["temperature"] = float(loss.current_temperature())
 report["evaluated"] = model.evaluate(pairs, batch_size=12, verbose=0)
 
+# Self-supervision: both losses, in a compiled step.
+task = SelfSupervision("rfm", weight=0.5, temperature=0.2, seed=1).adapt(specification)
+towers = [FeatureTower(specification, 4, initial_scale=0.5, seed=seed) for seed in (1, 2)]
+supervised = TwoTower(*towers, SampledSoftmax(correction="none"), task)
+supervised.compile(SparseSGD(0.3), jit_compile=backend == "jax")
+second = {**pairs, "uniform_items": pairs["item"]}
+report["self"] = supervised.fit(second, batch_size=12, epochs=30, shuffle=False, verbose=0).history
+
 # The retriever learns the checkerboard, also after Ctrl-C in the middle of an epoch.
 board = make_checkerboard(12)
 settings = {"dim": 8, "learning_rate": 0.1, "dropout": 0.0, "verbose": False}
@@ -221,6 +230,14 @@ def test_training_takes_the_same_course(report, reports):
     assert report["evaluated"] == pytest.approx(first["evaluated"], rel=1e-4)
     assert report["temperature"] == pytest.approx(first["temperature"], rel=1e-4)
     assert abs(report["temperature"] - 0.3) > 0.01
+
+
+def test_self_supervision_lowers_its_loss_and_adds_it(report):
+    history = report["self"]
+    assert np.mean(history["self_loss"][-5:]) < np.mean(history["self_loss"][:5]) - 0.1
+    whole = np.array(history["main_loss"]) + 0.5 * np.array(history["self_loss"])
+    np.testing.assert_allclose(history["loss"], whole, rtol=1e-4)
+    assert np.isfinite(history["uniformity"]).all()
 
 
 def test_the_retriever_learns_the_checkerboard(report):
