@@ -113,7 +113,8 @@ class FeatureEmbedding(keras.layers.Layer):
             hidden = ops.isnan(values)
             known = ops.where(hidden, ops.zeros_like(values), values)
             vectors = ops.matmul(known, table)  # (batch, width + 1) x (width + 1, dim)
-            return ops.where(hidden[:, :1], self.dense_masks[entry["name"]], vectors)
+            mask = ops.convert_to_tensor(self.dense_masks[entry["name"]])
+            return ops.where(hidden[:, :1], mask, vectors)
         return table(values)
 
     def get_config(self) -> dict[str, Any]:

@@ -98,7 +98,8 @@ class GatheredRowsOptimizer(MixedIntoOptimizer):
     def _add_slot(
         self, table: Any, name: str, shape: tuple[int, ...], first: float, dtype: str | None = None
     ) -> Any:
-        initializer = keras.initializers.Constant(first)
+        # A constant of 0 would be made as a product, in memory of its own.
+        initializer = keras.initializers.Constant(first) if first else keras.initializers.Zeros()
         path = table.path.replace("/", "_")
         dtype = table.dtype if dtype is None else dtype
         return self.add_variable(shape=shape, initializer=initializer, dtype=dtype, name=f"{path}_{name}")

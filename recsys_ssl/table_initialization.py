@@ -10,7 +10,7 @@ import numpy as np
 
 Tensor = Any
 
-BLOCK = 2**22  # numbers that are drawn at once: 16 MiB
+BLOCK = 2**21  # numbers that are drawn at once: 8 MiB
 
 # Those whose values do not depend on the shape of the whole.
 _BY_BLOCK = (
