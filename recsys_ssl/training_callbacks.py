@@ -116,11 +116,11 @@ class WarnOnCollapse(keras.callbacks.Callback):
 
     Parameters
     ----------
-    threshold : float, default=-0.1
+    threshold : float, default=-0.02
         Of the uniformity, which is about -2 to -4 for vectors that spread and 0 for equal ones.
     """
 
-    def __init__(self, threshold: float = -0.1) -> None:
+    def __init__(self, threshold: float = -0.02) -> None:
         super().__init__()
         self.threshold = threshold
         self._before: float | None = None

@@ -34,7 +34,7 @@ def tables_of(layer):
 def test_vectors_by_hand(combiner, divisor):
     specification = [entry | {"combiner": combiner} for entry in SPECIFICATION]
     embedding = FeatureEmbedding(specification, 2)
-    price, ids, tags = tables_of(embedding)
+    price, mask, ids, tags = tables_of(embedding)
     vectors = embedding(INPUTS)
     np.testing.assert_allclose(vectors["id"], [ids[4], [0, 0], ids[1]], rtol=1e-6)
     expected = [(tags[3] + tags[4]) / divisor(2), [0, 0], (tags[1] + tags[4]) / divisor(2)]
@@ -42,6 +42,8 @@ def test_vectors_by_hand(combiner, divisor):
     np.testing.assert_allclose(
         vectors["price"], [0.5 * price[0] - price[1], price[2], 2 * price[0]], rtol=1e-6
     )
+    hidden = {**INPUTS, "price": np.full((3, 3), np.nan, dtype="float32")}
+    np.testing.assert_allclose(embedding(hidden)["price"], np.tile(mask, (3, 1)), rtol=1e-6)
 
 
 def test_without_hidden_layers_the_vectors_are_added_up():

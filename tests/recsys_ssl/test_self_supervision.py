@@ -60,7 +60,9 @@ def test_the_loss_is_the_papers_on_golden_vectors():
 
 
 def make_model(task, seed=0):
-    towers = [FeatureTower(FIELDS, 4, hidden_units=[5], seed=seed + place) for place in range(2)]
+    towers = [
+        FeatureTower(FIELDS, 4, hidden_units=[5], initial_scale=0.5, seed=seed + place) for place in range(2)
+    ]
     model = TwoTower(*towers, SampledSoftmax(correction="none", remove_accidental_hits=False), task)
     model.compile(LazyAdam(0.05), jit_compile=False)
     return model
