@@ -97,7 +97,7 @@ def main() -> None:
                 metrics = {metric: values.get(metric, "") for metric in (*P1_METRICS, *P2_METRICS)}
                 detail = {"epochs": model.best_epoch_, "seconds": seconds, **CIRCUMSTANCES}
                 results.append({**run, **metrics, **detail})
-    rows = pd.DataFrame(results.rows()).apply(pd.to_numeric, errors="ignore")
+    rows = pd.read_csv(results.path)
     shown = [metric for metric in (*P1_METRICS, *P2_METRICS) if metric in rows]
     print(rows.groupby(["stage", "protocol", "settings"])[shown].agg(["mean", "std"]).to_string())
 
