@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from recsys_ssl.sampled_softmax import mixed_sampling_log_probability
+from recsys_ssl.mixed_sampling import mixed_sampling_log_probability
 from recsys_ssl.streaming_frequency import StreamingFrequency
 
 Features = Mapping[str, NDArray[Any]]

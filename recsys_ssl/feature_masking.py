@@ -30,7 +30,7 @@ def correlated_masks(
     view cannot be read off what is left there. At least one field stays visible.
 
     An identifier shares all of every field's information and would always be among the first: identifiers
-    are no seeds and are not ranked, :func:`draw_masks` gives them a side of their own.
+    are no seeds and are not ranked, :func:`draw_mask` gives them a side of their own.
 
     Parameters
     ----------

@@ -46,15 +46,16 @@ class GatheredRowsOptimizer(MixedIntoOptimizer):
       since the last update;
     * ``use_ema`` is refused, since an average changes every row at every step.
 
-    A step whose gradients hold NaN or infinity is refused before anything changes: TensorFlow and PyTorch
-    raise; JAX, which cannot raise from compiled code, leaves everything as it was and counts the step in
-    ``refused_steps``, on which :class:`~recsys_ssl.SparseModel` raises.
+    A step whose gradients hold NaN or infinity is refused before anything changes: TensorFlow (unless
+    compiled with XLA, which leaves checks out) and PyTorch raise; JAX, which cannot raise from compiled code,
+    leaves everything as it was and counts the step in ``refused_steps``, on which
+    :class:`~recsys_ssl.SparseModel` raises.
     """
 
     def _refuse_unsupported(self, **settings: Any) -> None:
         """Raise for settings of the Keras optimizer that would touch every row."""
         for name in ("use_ema", "amsgrad", "nesterov", "momentum"):
-            if settings.pop(name, None):
+            if settings.get(name):
                 raise ValueError(
                     f"`{name}` must be off; got it set. It moves rows that a batch does not touch. "
                     "Leave it out, or use a Keras optimizer on dense variables."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -93,3 +94,8 @@ def check_k(k: int, n_choices: int) -> int:
             "Ask for fewer, or allow more items."
         )
     return k
+
+
+def all_ids(ids: NDArray[Any], table: Mapping[str, Any] | None, name: str) -> NDArray[Any]:
+    """Return the sorted ids of a log's column and of the side table's column ``name``."""
+    return np.unique(ids if table is None else np.concatenate([ids, table[name]]))

@@ -12,8 +12,8 @@ from recsys_ssl.sparse_embedding import SparseEmbedding
 def sparse_embedding_from(layer: keras.layers.Embedding, *, padding_id: int | None = None) -> SparseEmbedding:
     """Return a `SparseEmbedding` with the rows of an `Embedding` or a `keras_rs.layers.EmbedReduce`.
 
-    It takes the same ids of shape (batch, length), dense or ragged, and the same weights, and gives the same
-    vectors. Where `EmbedReduce` takes one id a row, shape (batch,), give it the shape (batch, 1).
+    It takes the same ids of shape (batch,) or (batch, length), dense or ragged, and the same weights, and
+    gives the same vectors.
 
     Parameters
     ----------

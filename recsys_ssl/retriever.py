@@ -14,13 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from recsys_ssl.entity_features import EntityFeatures
 from recsys_ssl.factor_recommender import FactorRecommender
+from recsys_ssl.feature_dropout import FeatureDropout
 from recsys_ssl.features import Feature
-from recsys_ssl.field_diagnostics import field_information
 from recsys_ssl.folding_in import DEFAULT_L2, fold_in, rows_of_liked
-from recsys_ssl.id_lookup import allowed_mask, as_ids, check_k, ids_of
+from recsys_ssl.id_lookup import all_ids, allowed_mask, as_ids, check_k, ids_of
 from recsys_ssl.recommender import as_interactions
 from recsys_ssl.sampled_softmax import SampledSoftmax
-from recsys_ssl.self_supervision import FeatureDropout, SelfSupervision
+from recsys_ssl.self_supervision import SelfSupervision
 from recsys_ssl.two_tower import TwoTower
 from recsys_ssl.two_tower_training import (
     Pairs,
@@ -291,25 +291,19 @@ class TwoTowerRetriever(FactorRecommender):
         write_retriever(self, path)
 
     def _check_parameters(self) -> None:
-        checks.check_count("dim", self.dim)
-        checks.check_count("batch_size", self.batch_size, minimum=2)
-        checks.check_count("epochs", self.epochs)
-        checks.check_count("patience", self.patience)
-        checks.check_count("uniform_negatives", self.uniform_negatives, minimum=0)
-        checks.check_count("seed", self.seed, minimum=0)
+        least = {"dim": 1, "batch_size": 2, "epochs": 1, "patience": 1, "uniform_negatives": 0, "seed": 0}
+        for name, minimum in least.items():
+            checks.check_count(name, getattr(self, name), minimum=minimum)
         checks.check_in_range("dropout", self.dropout, low=0, high=1, closed="left")
         checks.check_in_range("l2", self.l2, low=0)
         checks.check_in_range("learning_rate", self.learning_rate, low=0, closed="neither")
         checks.check_in_range("validation_fraction", self.validation_fraction, low=0, high=1, closed="left")
-        if not (self.loss is None or isinstance(self.loss, SampledSoftmax)):
+        if not isinstance(self.loss, SampledSoftmax | None):
             raise TypeError(
                 f"`loss` must be a SampledSoftmax or None; got {self.loss!r}. "
                 "Write SampledSoftmax('cosine', temperature=0.1) for a cosine."
             )
-        if not (
-            self.self_supervision is None
-            or isinstance(self.self_supervision, (SelfSupervision, FeatureDropout))
-        ):
+        if not isinstance(self.self_supervision, SelfSupervision | FeatureDropout | None):
             raise TypeError(
                 f"`self_supervision` must be a SelfSupervision, a FeatureDropout or None; got "
                 f"{self.self_supervision!r}. Write SelfSupervision('cfm', weight=0.1)."
@@ -321,11 +315,11 @@ class TwoTowerRetriever(FactorRecommender):
 
     def _catalogue(self, interactions: Interactions) -> NDArray[Any]:
         """Items of the log and of the item table."""
-        return _united(interactions.item_ids, interactions.items, "item_id")
+        return all_ids(interactions.item_ids, interactions.items, "item_id")
 
     def _audience(self, interactions: Interactions) -> NDArray[Any]:
         """Users of the log and of the user table."""
-        return _united(interactions.user_ids, interactions.users, "user_id")
+        return all_ids(interactions.user_ids, interactions.users, "user_id")
 
     def _fit(
         self, weights: csr_array, interactions: Interactions, validation: Interactions | None = None
@@ -391,15 +385,6 @@ class TwoTowerRetriever(FactorRecommender):
         )
 
     def _build(self, item_features: Mapping[str, NDArray[Any]]) -> TwoTower:
-        own = None
-        if self.self_supervision is not None:
-            # A copy, which is told the fields of this fit's items and what they say about each other.
-            own = type(self.self_supervision).from_config(self.self_supervision.get_config())
-            fields = self.item_encoder_.specification()
-            known = field_information(item_features, fields)
-            if getattr(own, "masking", "none") != "none":
-                known.warn_if_too_few()
-            own.adapt(fields, known.adjusted, known.identifiers)
         return build_two_tower(
             self.user_encoder_.specification(),
             self.item_encoder_.specification(),
@@ -408,10 +393,7 @@ class TwoTowerRetriever(FactorRecommender):
             dropout=self.dropout,
             l2=self.l2,
             loss=self.loss,
-            self_supervision=own,
+            self_supervision=self.self_supervision,
+            item_features=item_features,
             seed=self.seed,
         )
-
-
-def _united(ids: NDArray[Any], table: Any, name: str) -> NDArray[Any]:
-    return np.unique(ids if table is None else np.concatenate([ids, table[name]]))

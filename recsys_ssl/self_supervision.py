@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from recsys_ssl.contrastive_losses import (
     alignment,
@@ -182,6 +182,10 @@ class SelfSupervision(keras.layers.Layer):
         self.specification, self.masks, self.identifiers = fields, masks, places
         return self
 
+    def terms(self) -> tuple[str, ...]:
+        """Return the names of what a call gives."""
+        return ("self_loss",) if self.loss.startswith("spread_out") else ("self_loss", "alignment")
+
     def make_heads(self, dim: int) -> None:
         """Make the layers on top of the tower's vectors of length ``dim``, where there are any."""
         self.dim = checks.check_count("dim", dim)
@@ -197,12 +201,10 @@ class SelfSupervision(keras.layers.Layer):
         """Return two views of items; every field is masked in exactly one of them."""
         if self.specification is None:
             raise ValueError("The fields must be told before training. Call adapt(specification, ...).")
-        fields: NDArray[np.bool_] | None = self.masks
         first, second = features, features
         if self.masking != "none":
-            mask = draw_mask(
-                len(self.specification), self.seed_generator, masks=fields, identifiers=self.identifiers
-            )
+            fields = len(self.specification)
+            mask = draw_mask(fields, self.seed_generator, masks=self.masks, identifiers=self.identifiers)
             first = mask_fields(features, self.specification, mask)
             second = mask_fields(features, self.specification, ops.logical_not(mask))
         return (
@@ -222,14 +224,14 @@ class SelfSupervision(keras.layers.Layer):
         Returns
         -------
         dict of str to scalar tensor
-            ``"self_loss"`` before the weight; ``"alignment"``, the mean squared distance of the two vectors
-            of an item, 0 where there are no two views.
+            ``"self_loss"`` before the weight; where there are two views ``"alignment"``, the mean squared
+            distance of the two vectors of an item.
         """
         if self.loss.startswith("spread_out"):
             z = item_tower(features, training=True)
-            spread = {"spread_out": lambda: ops.mean(spread_out_softmax(z, self.temperature))}
-            loss = spread.get(self.loss, lambda: spread_out_square(z))()
-            return {"self_loss": loss, "alignment": 0.0 * loss}
+            if self.loss == "spread_out_square":
+                return {"self_loss": spread_out_square(z)}
+            return {"self_loss": ops.mean(spread_out_softmax(z, self.temperature))}
         first, second = self.views(features)
         z, z_prime = item_tower(first, training=True), item_tower(second, training=True)
         if self.encoders:
@@ -258,76 +260,4 @@ class SelfSupervision(keras.layers.Layer):
             "masks": None if self.masks is None else self.masks.tolist(),
             "identifiers": self.identifiers,
             "dim": self.dim,
-        }
-
-
-@keras.saving.register_keras_serializable(package="sparselabels")
-class FeatureDropout(keras.layers.Layer):
-    r"""Hide fields of the items of the main task at random: the supervised counterpart of masking.
-
-    Every field of an item is replaced by its MASK row independently with a probability, in training alone.
-
-    Parameters
-    ----------
-    rate : float, default=0.1
-        In [0, 1).
-    seed : int, optional
-
-    References
-    ----------
-    Volkovs et al. (2017), DropoutNet: addressing cold start in recommender systems, NeurIPS.
-
-    Examples
-    --------
-    >>> FeatureDropout(0.2).get_config()["rate"]
-    0.2
-    """
-
-    def __init__(
-        self,
-        rate: float = 0.1,
-        *,
-        seed: int | None = None,
-        specification: Sequence[Mapping[str, Any]] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.rate = checks.check_in_range("rate", rate, low=0, high=1, closed="left")
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.specification = None if specification is None else [dict(entry) for entry in specification]
-        self.built = True
-
-    def adapt(self, specification: Sequence[Mapping[str, Any]], *_: Any, **__: Any) -> FeatureDropout:
-        """Tell the fields of items; returns itself."""
-        self.specification = [dict(entry) for entry in specification]
-        return self
-
-    def call(self, features: Mapping[str, Tensor], training: bool = False) -> Mapping[str, Tensor]:
-        """Return features with hidden fields."""
-        if not training or not self.rate:
-            return features
-        if self.specification is None:
-            raise ValueError("The fields must be told before training. Call adapt(specification).")
-        hidden = dict(features)
-        for entry in self.specification:
-            values = ops.convert_to_tensor(features[entry["name"]])
-            shape = (ops.shape(values)[0],) + (1,) * (len(values.shape) - 1)
-            drop = keras.random.uniform(shape, seed=self.seed_generator) < self.rate
-            everything = mask_fields({entry["name"]: values}, [entry], ops.ones((1,), dtype="bool"))
-            hidden[entry["name"]] = ops.where(drop, everything[entry["name"]], values)
-        return hidden
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> FeatureDropout:
-        # `sklearn.clone` copies parameters; Keras's own way goes through an archive.
-        copy: FeatureDropout = type(self).from_config(self.get_config())
-        return copy
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "rate": self.rate,
-            "seed": self.seed,
-            "specification": self.specification,
         }

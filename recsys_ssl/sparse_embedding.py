@@ -87,7 +87,7 @@ class SparseEmbedding(keras.layers.Layer):
             checks.check_count("padding_id", padding_id, minimum=0)
             checks.check_in_range("padding_id", padding_id, high=num_rows - 1)
         self.padding_id = padding_id
-        # XLA on CPU copies the table at every step.
+        # On CPU the rows of a batch are found by ops whose shapes XLA would have to know.
         self.supports_jit = keras.backend.backend() != "tensorflow" or backend_module().shapes_are_fixed()
         in_blocks = can_be_made_in_blocks(self.embeddings_initializer, self.num_rows, self.dim)
         self.embeddings = self.add_weight(
@@ -219,7 +219,9 @@ class SparseEmbedding(keras.layers.Layer):
         rows = checks.check_ids_in_range("rows", np.unique(np.asarray(rows)), self.num_rows)
         if len(rows):
             self._resets += 1
-            fresh = another_draw(self.embeddings_initializer, self._resets)((len(rows), self.dim), "float32")
+            # Numbered apart from the blocks of the first values.
+            draw = another_draw(self.embeddings_initializer, 1, self._resets)
+            fresh = draw((len(rows), self.dim), dtype=self.variable_dtype)
             backend_module().write_rows(self.embeddings, ops.convert_to_tensor(rows, "int32"), fresh)
 
     def fill(self, blocks: Iterable[tuple[int, Any]]) -> None:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from recsys_ssl.gathered_rows_optimizer import GatheredRowsOptimizer
-from recsys_ssl.sparse_training import backend_module, is_table
+from recsys_ssl.sparse_training import REFUSAL, backend_module, is_table
 
 if TYPE_CHECKING:
     from typing import Any as MixedIntoModel  # what it calls is a Keras model's
@@ -24,10 +24,6 @@ else:
 Tensor = Any
 
 REFUSED = "refused_steps"
-REFUSAL = (
-    "Every gradient must be finite; got NaN or infinity. The step changed nothing. "
-    "Lower the learning rate, or look for NaN in the inputs and for ids that are no rows."
-)
 INT32 = np.iinfo(np.int32)
 
 
@@ -89,18 +85,33 @@ class SparseTraining(MixedIntoModel):
         if before is not None and int(before[1]) > before[0]:
             raise FloatingPointError(REFUSAL)
 
-    def save(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+    def save(
+        self,
+        filepath: str | os.PathLike[str],
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Save the model; a file of that name is replaced only once the new one is whole."""
-        if kwargs.get("zipped") is False or Path(filepath).is_dir():
-            super().save(filepath, *args, **kwargs)
+        if not overwrite or zipped is False or Path(filepath).is_dir():
+            super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
             return
         with _put_in_place(filepath) as fresh:
-            super().save(fresh, *args, **kwargs)
+            super().save(fresh, zipped=zipped, **kwargs)
 
-    def save_weights(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+    def save_weights(
+        self,
+        filepath: str | os.PathLike[str],
+        overwrite: bool = True,
+        max_shard_size: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Save the weights; a file of that name is replaced only once the new one is whole."""
+        if not overwrite or max_shard_size is not None:
+            super().save_weights(filepath, overwrite=overwrite, max_shard_size=max_shard_size, **kwargs)
+            return
         with _put_in_place(filepath) as fresh:
-            super().save_weights(fresh, *args, **kwargs)
+            super().save_weights(fresh, **kwargs)
 
     def _place_of_refused_steps(self) -> int:
         return [v is self.optimizer.refused_steps for v in self.optimizer.variables].index(True)
@@ -165,15 +176,18 @@ class SparseModel(SparseTraining, keras.Model):
     In TensorFlow and PyTorch a plain :class:`keras.Model` does: there the gradient of a lookup is sparse by
     itself. JAX has dense gradients alone, so that the train step itself must differentiate with respect to
     the gathered rows; this class does that, functional (``SparseModel(inputs, outputs)``) or subclassed. A
-    plain Keras model trains with a table in JAX as well, at the cost of the whole table a step.
+    plain Keras model trains with a table in JAX as well, at the cost of the whole table a step. In JAX a
+    table is trained by its lookups alone: what a layer makes of ``embeddings`` otherwise has no gradient.
 
-    ``save`` and ``save_weights`` write beside the file first and put it in its place when it is whole.
+    ``save`` and ``save_weights`` write beside the file first and put it in its place when it is whole; what
+    Keras writes as a folder or in shards, or does not overwrite, it writes as always.
 
     Raises
     ------
     FloatingPointError
         At a step whose gradients hold NaN or infinity, which has changed nothing. In JAX an id that is no row
-        of its table leads there as well; elsewhere it is an error of its own.
+        of its table leads there as well; elsewhere it is an error of its own. TensorFlow compiled with XLA
+        (its default on a GPU) leaves the check out.
     ValueError
         If the optimizer is not one of gathered rows; in JAX also if it scales the loss dynamically.
 
@@ -242,7 +256,7 @@ def _refusal_named() -> Iterator[None]:
     except FloatingPointError:
         raise
     except Exception as error:
-        if "Every gradient must be finite" not in str(error):
+        if REFUSAL not in str(error):
             raise
         raise FloatingPointError(REFUSAL) from error
 

@@ -50,19 +50,19 @@ def blocks_of_rows(initializer: Any, num_rows: int, dim: int) -> Iterator[tuple[
     """
     height = max(BLOCK // dim, 1)
     for place, start in enumerate(range(0, num_rows, height)):
-        values = another_draw(initializer, place)((min(height, num_rows - start), dim), dtype="float32")
+        values = another_draw(initializer, 0, place)((min(height, num_rows - start), dim), dtype="float32")
         yield start, values
 
 
-def another_draw(initializer: Any, number: int) -> Any:
-    """Return an initializer of the same distribution that draws other values; one number, one draw.
+def another_draw(initializer: Any, *number: int) -> Any:
+    """Return an initializer of the same distribution that draws other values; other numbers, another draw.
 
     An initializer of Keras gives the same values at every call.
 
     Parameters
     ----------
     initializer : keras.Initializer
-    number : int
+    *number : int
 
     Returns
     -------
@@ -71,5 +71,5 @@ def another_draw(initializer: Any, number: int) -> Any:
     config = initializer.get_config() if hasattr(initializer, "get_config") else {}
     if "seed" not in config or not isinstance(initializer.seed, int):
         return initializer
-    (seed,) = np.random.SeedSequence([initializer.seed, number]).generate_state(1)
+    (seed,) = np.random.SeedSequence([initializer.seed, *number]).generate_state(1)
     return type(initializer).from_config({**config, "seed": int(seed) % 2**31})

@@ -11,13 +11,13 @@ import keras
 from keras import ops
 
 from recsys_ssl.contrastive_losses import uniformity
+from recsys_ssl.feature_dropout import FeatureDropout
 from recsys_ssl.sampled_softmax import SampledSoftmax
-from recsys_ssl.self_supervision import FeatureDropout, SelfSupervision
+from recsys_ssl.self_supervision import SelfSupervision
 from recsys_ssl.sparse_model import SparseModel
 from recsys_ssl.training_callbacks import WarnOnCollapse
 
 Tensor = Any
-TERMS = ("self_loss", "alignment", "uniformity")
 WATCHED = 256  # items of a batch whose pairs are enough to watch uniformity
 
 
@@ -88,7 +88,8 @@ class TwoTower(SparseModel):
         self.trackers: list[keras.metrics.Mean] = []
         self._weight = getattr(self_supervision, "weight", 0.0)
         if isinstance(self_supervision, SelfSupervision):
-            self.trackers = [keras.metrics.Mean(name=name) for name in ("main_loss", *TERMS)]
+            names = ("main_loss", *self_supervision.terms(), "uniformity")
+            self.trackers = [keras.metrics.Mean(name=name) for name in names]
             if self_supervision.heads != "tower" and self_supervision.dim is None:
                 self_supervision.make_heads(_length_of_vectors(item_tower))
 
@@ -138,18 +139,16 @@ class TwoTower(SparseModel):
             rows = rows * ops.cast(ops.reshape(sample_weight, (-1,)), rows.dtype)
         loss = sum(self.losses, start=ops.mean(rows))
         for terms in further:
-            for tracker, value in zip(self.trackers, [loss, *(terms[name] for name in TERMS)], strict=True):
-                tracker.update_state(value)
+            values = {"main_loss": loss, **terms}
+            for tracker in self.trackers:
+                tracker.update_state(values[tracker.name])
             loss = loss + self._weight * terms["self_loss"]
         return loss
 
     def fit(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> Any:
         """Train; as of :class:`keras.Model`."""
         if self.trackers and not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [
-                *(callbacks if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else [])
-            ]
-            callbacks = [WarnOnCollapse(), *callbacks]
+            callbacks = [WarnOnCollapse(), *keras.tree.flatten(callbacks or [])]
         return super().fit(*args, callbacks=callbacks, **kwargs)
 
     def get_config(self) -> dict[str, Any]:

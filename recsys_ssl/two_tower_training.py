@@ -13,13 +13,16 @@ from scipy.sparse import csr_array
 
 from recsys_ssl.batches import InteractionBatches
 from recsys_ssl.blocked_top_k import blocked_top_k
+from recsys_ssl.feature_dropout import FeatureDropout
 from recsys_ssl.feature_tower import FeatureTower
+from recsys_ssl.field_diagnostics import field_information
 from recsys_ssl.id_lookup import UNKNOWN, lookup
 from recsys_ssl.metrics import ndcg
+from recsys_ssl.mixed_sampling import mixed_sampling_log_probability
 from recsys_ssl.ranking_accumulator import hit_matrix
 from recsys_ssl.rowwise import LazyAdam
-from recsys_ssl.sampled_softmax import SampledSoftmax, mixed_sampling_log_probability
-from recsys_ssl.self_supervision import FeatureDropout, SelfSupervision
+from recsys_ssl.sampled_softmax import SampledSoftmax
+from recsys_ssl.self_supervision import SelfSupervision
 from recsys_ssl.training_callbacks import BestEpoch, Finite, ProgressBar, Stopwatch
 from recsys_ssl.two_tower import TwoTower
 from sparse_data import checks
@@ -229,9 +232,14 @@ def build_two_tower(
     l2: float = 0.0,
     loss: SampledSoftmax | None = None,
     self_supervision: SelfSupervision | FeatureDropout | None = None,
+    item_features: Encoded | None = None,
     seed: int = 0,
 ) -> TwoTower:
-    """Make the model of :class:`~recsys_ssl.TwoTowerRetriever`: dropout acts on query vectors, l2 on all."""
+    """Make the model of :class:`~recsys_ssl.TwoTowerRetriever`: dropout acts on query vectors, l2 on all.
+
+    Self-supervision learns from the encoded features of the items, which it needs, what they say about each
+    other.
+    """
     query_tower = FeatureTower(
         user_specification,
         dim,
@@ -244,8 +252,16 @@ def build_two_tower(
     item_tower = FeatureTower(
         item_specification, dim, hidden_units=hidden_units, l2=l2, seed=2 * seed + 1, name="item_tower"
     )
-    # A copy, so that two fits with one loss object share no learned temperature.
+    # Copies, so that two fits with one object share no learned temperature and no fields.
     own_loss = None if loss is None else SampledSoftmax.from_config(loss.get_config())
+    if self_supervision is not None:
+        self_supervision = type(self_supervision).from_config(self_supervision.get_config())
+        if item_features is None or getattr(self_supervision, "masking", "none") == "none":
+            self_supervision.adapt(item_specification)
+        else:
+            known = field_information(item_features, item_specification)
+            known.warn_if_too_few()
+            self_supervision.adapt(item_specification, known.adjusted, known.identifiers)
     return TwoTower(query_tower, item_tower, own_loss, self_supervision)
 
 

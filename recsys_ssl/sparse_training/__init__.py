@@ -2,7 +2,8 @@ r"""Gathered rows: look rows up, differentiate with respect to them, update them
 
 For the unique ids *r* of a batch, :math:`W_r` is gathered, :math:`\partial L / \partial W_r` computed, and
 :math:`W_r` and its slots written back; nothing reads or writes another row. Every backend's module has the
-same names: ``lookup``, ``pooled``, ``row_gradient``, ``read_rows``, ``write_rows``, ``refusal``.
+same names: ``lookup`` and ``pooled``; ``row_gradient``, ``read_rows``, ``write_rows`` and ``update_touched``;
+``fill`` for first values; ``refusal`` of gradients that are not finite; ``visible_values`` and ``compiled``.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Any
 
 import keras
 
-from recsys_ssl.sparse_training.row_gradient import RowGradient
+from recsys_ssl.sparse_training.row_gradient import REFUSAL, RowGradient
 
-__all__ = ["RowGradient", "backend_module", "is_table"]
+__all__ = ["REFUSAL", "RowGradient", "backend_module", "is_table"]
 
 
 def backend_module() -> ModuleType:

@@ -1,10 +1,15 @@
-"""The gradient of a table as the rows that a batch touched."""
+"""The gradient of a table as the rows that a batch touched, and what is said of one that is not finite."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 Tensor = Any  # a tensor of whichever backend Keras runs on
+
+REFUSAL = (
+    "Every gradient must be finite; got NaN or infinity. The step changed nothing. "
+    "Lower the learning rate, or look for NaN in the inputs and for ids that are no rows."
+)
 
 
 class RowGradient(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from recsys_ssl.sparse_training.row_gradient import RowGradient
+from recsys_ssl.sparse_training.row_gradient import REFUSAL, RowGradient
 
 Tensor = Any
 
@@ -134,8 +134,5 @@ def refusal(
     """Stop before the first update where a gradient is not finite."""
     del variables, refused_steps
     if not bool(finite):
-        raise FloatingPointError(
-            "Every gradient must be finite; got NaN or infinity. Nothing was updated. "
-            "Lower the learning rate or look for NaN in the inputs."
-        )
+        raise FloatingPointError(REFUSAL)
     yield gradients

@@ -49,6 +49,7 @@ def test_the_loss_is_the_papers_on_golden_vectors():
         {"vector": z}, item_tower=lambda features, training: keras.ops.convert_to_tensor(next(pairs))
     )
     assert float(terms["self_loss"]) == pytest.approx(3.448048, abs=1e-5)
+    assert set(terms) == {"self_loss", "alignment"}
     square = SelfSupervision("none", loss="spread_out_square")
     assert float(square({"vector": z}, item_tower=Identity())["self_loss"]) == pytest.approx(
         0.666667, abs=1e-5
