@@ -146,7 +146,8 @@ class GatheredRowsOptimizer(MixedIntoOptimizer):
         if not self.built:
             if trainable_variables is None:
                 raise ValueError("The optimizer must be built or be given variables. Call build(variables).")
-            with keras.name_scope(self.name):
+            # Slots made while a step is traced would be filled from zeros that are kept beside them.
+            with keras.name_scope(self.name), backend_module().outside_of_the_step():
                 self.build(list(trainable_variables))
         variables = list(self._trained.variables if trainable_variables is None else trainable_variables)
         backend = backend_module()

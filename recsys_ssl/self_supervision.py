@@ -233,7 +233,9 @@ class SelfSupervision(keras.layers.Layer):
                 return {"self_loss": spread_out_square(z)}
             return {"self_loss": ops.mean(spread_out_softmax(z, self.temperature))}
         first, second = self.views(features)
-        z, z_prime = item_tower(first, training=True), item_tower(second, training=True)
+        # Both views at once: one lookup, and one update of the rows that they touch.
+        both = {name: ops.concatenate([first[name], second[name]], axis=0) for name in first}
+        z, z_prime = ops.split(item_tower(both, training=True), 2, axis=0)
         if self.encoders:
             z, z_prime = self.encoders[0](z), self.encoders[-1](z_prime)
         measure = {"info_nce": info_nce, "symmetric": symmetric_info_nce, "nt_xent": nt_xent}[self.loss]

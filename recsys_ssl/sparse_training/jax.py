@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -194,6 +194,11 @@ def update_touched(
     for variable, value in zip(changing, values, strict=True):
         variable.assign(value)
     count.assign(jnp.where(due, 0, count.value))
+
+
+def outside_of_the_step() -> AbstractContextManager[None]:
+    """Run at once what stands in a step: nothing to do here."""
+    return nullcontext()
 
 
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,12 @@ def update_touched(
         return tf.constant(True)
 
     tf.cond(due, proceed, lambda: tf.constant(False))
+
+
+def outside_of_the_step() -> AbstractContextManager[None]:
+    """Run at once what stands in a step that is being traced."""
+    scope: AbstractContextManager[None] = tf.init_scope()
+    return scope
 
 
 def shapes_are_fixed() -> bool:

@@ -6,7 +6,7 @@ import functools
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -120,6 +120,11 @@ def update_touched(
     if bool(due):
         update(torch.nonzero(mask.value.detach())[:, 0])
         count.assign(0)
+
+
+def outside_of_the_step() -> AbstractContextManager[None]:
+    """Run at once what stands in a step: nothing to do here."""
+    return nullcontext()
 
 
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from recsys_ssl.feature_embedding import FeatureEmbedding
 from recsys_ssl.feature_encoder import FeatureEncoder
-from recsys_ssl.feature_tower import FeatureEmbedding, FeatureTower
+from recsys_ssl.feature_tower import FeatureTower
 from recsys_ssl.features import Category, Dense, MultiCategory
 
 SPECIFICATION = [
@@ -28,13 +29,24 @@ def tables_of(layer):
     return [np.asarray(weight) for weight in layer.get_weights()]
 
 
+def rows_by_hand(table, entries):
+    """Cut the table: row 0 is common, the others follow feature by feature."""
+    rows, first = [], 1
+    for entry in entries:
+        rows.append(np.concatenate([table[:1], table[first : first + entry["num_rows"] - 1]]))
+        first += entry["num_rows"] - 1
+    assert first == len(table)
+    return rows
+
+
 @pytest.mark.parametrize(
     ("combiner", "divisor"), [("sum", lambda n: 1), ("mean", lambda n: n), ("sqrtn", math.sqrt)]
 )
 def test_vectors_by_hand(combiner, divisor):
     specification = [entry | {"combiner": combiner} for entry in SPECIFICATION]
     embedding = FeatureEmbedding(specification, 2)
-    price, mask, ids, tags = tables_of(embedding)
+    price, mask, table = tables_of(embedding)
+    ids, tags = rows_by_hand(table, SPECIFICATION[:2])
     vectors = embedding(INPUTS)
     np.testing.assert_allclose(vectors["id"], [ids[4], [0, 0], ids[1]], rtol=1e-6)
     expected = [(tags[3] + tags[4]) / divisor(2), [0, 0], (tags[1] + tags[4]) / divisor(2)]
@@ -81,14 +93,47 @@ def test_the_missing_row_is_not_trained_and_the_others_are():
     embedding = FeatureEmbedding(SPECIFICATION, 2, seed=0)
     with tf.GradientTape() as tape:
         total = sum(tf.reduce_sum(vector) for vector in embedding(INPUTS).values())
-    ids, tags, _ = [
-        tf.convert_to_tensor(g).numpy()
-        for g in tape.gradient(
-            total, [getattr(table, "embeddings", table) for table in embedding.tables.values()]
-        )
-    ]
+    gradient = tape.gradient(total, embedding.table.embeddings.value)
+    ids, tags = rows_by_hand(tf.convert_to_tensor(gradient).numpy(), SPECIFICATION[:2])
     assert np.flatnonzero(ids.any(axis=1)).tolist() == [1, 4]
     assert np.flatnonzero(tags.any(axis=1)).tolist() == [1, 3, 4]
+
+
+def test_rows_of_a_feature():
+    embedding = FeatureEmbedding(SPECIFICATION, 2)
+    assert embedding.rows_of("id").tolist() == [0, 1, 2, 3, 4, 5]
+    assert embedding.rows_of("tags").tolist() == [0, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize(("name", "bad"), [("id", 6), ("id", -1), ("tags", 5)])
+def test_an_id_of_the_next_feature_is_refused(name, bad):
+    wrong = INPUTS[name].copy()
+    wrong.flat[0] = bad
+    with pytest.raises(ValueError, match="`ids` must be in"):
+        FeatureEmbedding(SPECIFICATION, 2)({**INPUTS, name: wrong})
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"id": INPUTS["id"][:, None]}, ValueError, r"`id` must be of shape \(batch,\); got \(3, 1\)"),
+        ({"tags": INPUTS["tags"][:, 0]}, ValueError, r"`tags` must be of shape \(batch, n\); got \(3,\)"),
+        ({"price": INPUTS["price"][:, :2]}, ValueError, r"`price` must be of shape \(batch, 3\)"),
+        ({"id": INPUTS["id"].astype("float32")}, TypeError, "`id` must be integers; got float32"),
+    ],
+)
+def test_columns_of_another_kind_are_refused(changes, error, message):
+    with pytest.raises(error, match=message):
+        FeatureEmbedding(SPECIFICATION, 2)({**INPUTS, **changes})
+
+
+def test_a_width_that_only_the_step_knows():
+    embedding = FeatureEmbedding(SPECIFICATION, 2, seed=0)
+    signature = {name: tf.TensorSpec((None, *[None] * (a.ndim - 1)), a.dtype) for name, a in INPUTS.items()}
+    signature["price"] = tf.TensorSpec((None, 3), tf.float32)
+    step = tf.function(embedding, input_signature=[signature])
+    for name, vectors in step({name: tf.constant(a) for name, a in INPUTS.items()}).items():
+        np.testing.assert_array_equal(vectors, embedding(INPUTS)[name])
 
 
 def test_l2_by_hand_and_only_in_training():

@@ -1,0 +1,1 @@
+"""Models of the funnel from impression to conversion, over all impressions."""
