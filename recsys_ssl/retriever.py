@@ -363,6 +363,8 @@ class TwoTowerRetriever(FactorRecommender):
     ) -> TrainingRun:
         """Learn the encoders from the pairs' users and items, build the towers, fit them."""
         users, items = self.user_ids_[np.unique(training.users)], self.item_ids_[np.unique(training.items)]
+        if isinstance(self.self_supervision, SelfSupervision):
+            items = self.item_ids_  # it trains the ids of all items, with and without interactions
         self.user_encoder_ = EntityFeatures.learn("user_id", users, log.users, self.user_features)
         self.item_encoder_ = EntityFeatures.learn("item_id", items, log.items, self.item_features)
         item_features = self.item_encoder_.encode(self.item_ids_, log.items)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -92,11 +93,16 @@ class SparseTraining(MixedIntoModel):
         zipped: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        """Save the model; a file of that name is replaced only once the new one is whole."""
-        if not overwrite or zipped is False or Path(filepath).is_dir():
+        """Save the model; a file or folder of that name is replaced only once the new one is whole.
+
+        Keras makes the file of a zipped archive in memory where it seems to have room. For tables of more
+        than a sixth of the memory pass ``zipped=False``, a folder, which is written and read in pieces.
+        """
+        if not overwrite or (zipped is not False and Path(filepath).is_dir()):
             super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
             return
-        with _put_in_place(filepath) as fresh:
+        in_place = _folder_put_in_place if zipped is False else _put_in_place
+        with in_place(filepath) as fresh:
             super().save(fresh, zipped=zipped, **kwargs)
 
     def save_weights(
@@ -271,3 +277,24 @@ def _put_in_place(filepath: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(fresh, target)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _folder_put_in_place(filepath: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a folder to write next to the one wanted, and rename it over that one at the end."""
+    target = Path(filepath)
+    if target.exists() and not (target / "metadata.json").is_file():
+        raise FileExistsError(
+            f"`filepath` must be a new folder or one with a saved model; got {str(target)!r}. Choose another."
+        )
+    fresh, earlier = (target.with_name(f".{target.name}.{uuid.uuid4().hex}") for _ in range(2))
+    try:
+        yield fresh
+        if target.exists():
+            os.replace(target, earlier)
+        os.replace(fresh, target)
+    finally:
+        if earlier.exists() and not target.exists():
+            os.replace(earlier, target)
+        for left_over in (fresh, earlier):
+            shutil.rmtree(left_over, ignore_errors=True)

@@ -166,6 +166,31 @@ def test_an_interrupted_save_leaves_the_earlier_file(tmp_path, monkeypatch):
         path.unlink()
 
 
+def test_an_interrupted_save_leaves_the_earlier_folder(tmp_path, monkeypatch):
+    ids = keras.Input((), dtype="int32")
+    model = SparseModel(ids, SparseEmbedding(9, 3)(ids))
+    path = tmp_path / "model"
+    model.save(path, zipped=False)
+    before = model.get_weights()[0]
+    model.set_weights([before + 1])
+    with monkeypatch.context() as patch:
+        patch.setattr(SparseEmbedding, "save_own_variables", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.save(path, zipped=False)
+    np.testing.assert_array_equal(keras.saving.load_model(path).get_weights()[0], before)
+    model.save(path, zipped=False)
+    np.testing.assert_array_equal(keras.saving.load_model(path).get_weights()[0], before + 1)
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path):
+    ids = keras.Input((), dtype="int32")
+    (tmp_path / "diary.txt").write_text("dear diary")
+    with pytest.raises(FileExistsError, match="`filepath` must be a new folder"):
+        SparseModel(ids, SparseEmbedding(9, 3)(ids)).save(tmp_path, zipped=False)
+    assert os.listdir(tmp_path) == ["diary.txt"]
+
+
 def interrupted(self, store):
     store["0"] = np.zeros(3)
     raise KeyboardInterrupt
