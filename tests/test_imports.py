@@ -87,7 +87,8 @@ def test_graph_is_ours():
 
 
 @pytest.mark.parametrize(
-    "package", ["recsys_ssl", "recsys_ssl.baselines", "noisy_labels", "sparse_data", "sparse_data.datasets"]
+    "package",
+    ["recsys_ssl", "recsys_ssl.baselines", "noisy_labels", "graph", "sparse_data", "sparse_data.datasets"],
 )
 def test_every_public_name_imports(package):
     module = __import__(package, fromlist=["__all__"])

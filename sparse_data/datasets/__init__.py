@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sparse_data.datasets.long_tail import PlantedInteractions, make_interactions
     from sparse_data.datasets.movielens import fetch_movielens
     from sparse_data.datasets.open_bandit import fetch_open_bandit
+    from sparse_data.datasets.planetoid import GraphDataset, fetch_planetoid
     from sparse_data.datasets.wikipedia_links import fetch_wikipedia_links
     from sparse_data.datasets.yelp_sparse import fetch_yelp_sparse
 
@@ -35,6 +36,7 @@ _FILE_OF = {
     "CorruptedFileError": "download",
     "DownloadError": "download",
     "ImpressionFiles": "impression_files",
+    "GraphDataset": "planetoid",
     "Impressions": "impressions",
     "Interactions": "interactions",
     "PlantedFunnel": "funnel",
@@ -49,6 +51,7 @@ _FILE_OF = {
     "fetch_hillstrom": "hillstrom",
     "fetch_kuairand": "kuairand",
     "fetch_movielens": "movielens",
+    "fetch_planetoid": "planetoid",
     "fetch_open_bandit": "open_bandit",
     "fetch_wikipedia_links": "wikipedia_links",
     "fetch_yelp": "amazon_yelp",
@@ -66,6 +69,7 @@ __all__ = [
     "CommonFeatures",
     "CorruptedFileError",
     "DownloadError",
+    "GraphDataset",
     "ImpressionFiles",
     "Impressions",
     "Interactions",
@@ -82,6 +86,7 @@ __all__ = [
     "fetch_kuairand",
     "fetch_movielens",
     "fetch_open_bandit",
+    "fetch_planetoid",
     "fetch_wikipedia_links",
     "fetch_yelp",
     "fetch_yelp_sparse",

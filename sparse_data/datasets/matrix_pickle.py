@@ -35,8 +35,8 @@ def load_matrix_pickle(path: str | os.PathLike[str]) -> scipy.sparse.csr_matrix:
     """
     try:
         with open(path, "rb") as file:
-            held = _MatrixUnpickler(file).load()
-        matrix = _to_csr(held)
+            held = MatrixUnpickler(file).load()
+        matrix = to_csr(held)
     # On bytes that are no pickle the unpickler raises exceptions of almost any class.
     except Exception as error:
         raise ValueError(
@@ -77,7 +77,7 @@ class _Dtype:
             self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class _Array:
+class Array:
     """Stands for an array: built from its bytes."""
 
     def __init__(self, *_: Any) -> None:
@@ -106,12 +106,12 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 def _allowed() -> dict[tuple[str, str], Callable[..., Any] | type]:
     names: dict[tuple[str, str], Any] = {
-        ("numpy", "ndarray"): _Array,
+        ("numpy", "ndarray"): Array,
         ("numpy", "dtype"): _Dtype,
         ("_codecs", "encode"): _latin1,
     }
     for core in ("numpy.core", "numpy._core"):  # its names before and after NumPy 2
-        names[f"{core}.multiarray", "_reconstruct"] = _Array
+        names[f"{core}.multiarray", "_reconstruct"] = Array
         names[f"{core}.multiarray", "scalar"] = _scalar
         names[f"{core}.numeric", "_frombuffer"] = _frombuffer
     for parts in (_CooParts, _CsrParts, _CscParts):
@@ -121,7 +121,9 @@ def _allowed() -> dict[tuple[str, str], Callable[..., Any] | type]:
     return names
 
 
-class _MatrixUnpickler(pickle.Unpickler):
+class MatrixUnpickler(pickle.Unpickler):
+    """Load arrays and sparse matrices as plain parts; any other name in the file is an error."""
+
     names = types.MappingProxyType(_allowed())
 
     def find_class(self, module: str, name: str) -> Any:
@@ -131,7 +133,8 @@ class _MatrixUnpickler(pickle.Unpickler):
         return self.names[module, name]
 
 
-def _to_csr(held: object) -> scipy.sparse.csr_matrix:
+def to_csr(held: object) -> scipy.sparse.csr_matrix:
+    """Return the matrix that unpickled parts describe, or raise ValueError."""
     if not isinstance(held, _Parts):
         raise ValueError(f"a {type(held).__name__}")
     state = dict(vars(held))
@@ -152,7 +155,7 @@ def _to_csr(held: object) -> scipy.sparse.csr_matrix:
 
 
 def _numeric(name: str, value: object) -> np.ndarray[Any, np.dtype[Any]]:
-    value = value.values if isinstance(value, _Array) else value
+    value = value.values if isinstance(value, Array) else value
     if not isinstance(value, np.ndarray) or value.dtype.kind not in _NUMERIC:
         raise ValueError(f"the attribute {name!r} without numbers")
     return value

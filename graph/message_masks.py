@@ -1,0 +1,55 @@
+"""A mask on the messages of any network of message-passing layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torch_geometric.nn import MessagePassing
+
+
+@contextmanager
+def masked_messages(model: Module, mask: Tensor, edge_index: Tensor) -> Iterator[None]:
+    r"""Multiply every message by the mask of its edge inside, :math:`\tilde m_{uv} = g_{uv} m_{uv}`.
+
+    Works for every layer, also for those that take no edge weights (GIN, GAT, SAGE).  It is not the same as
+    masking the adjacency matrix: GCN's degrees and the attention of GAT are those of the whole graph.
+    Self-loops, those of the graph and those that a layer adds, are not masked.
+
+    Parameters
+    ----------
+    model : Module
+        Called with `edge_index` as a tensor; a sparse matrix would be multiplied without messages.
+    mask : float tensor of shape (n_edges,)
+    edge_index : int64 tensor of shape (2, n_edges)
+
+    Examples
+    --------
+    >>> from torch_geometric.nn import SAGEConv
+    >>> conv, edges = SAGEConv(1, 1), torch.tensor([[0, 1], [1, 0]])
+    >>> with masked_messages(conv, torch.zeros(2), edges):
+    ...     silent = conv(torch.ones(2, 1), edges)
+    >>> bool((silent == conv.lin_r(torch.ones(2, 1)) + conv.lin_l.bias).all())
+    True
+    """
+    loops = edge_index[0] == edge_index[1]
+    proper, whole = mask[~loops], mask.masked_fill(loops, 1)
+
+    def multiply(module: Module, _: Any, messages: Tensor) -> Tensor:
+        factors = whole
+        # Layers that add self-loops take away those of the graph and put one a node at the end.
+        if getattr(module, "add_self_loops", False) or len(messages) != len(whole):
+            factors = torch.cat([proper, proper.new_ones(len(messages) - len(proper))])
+        return messages * factors.view(-1, *[1] * (messages.ndim - 1))
+
+    layers = [module for module in model.modules() if isinstance(module, MessagePassing)]
+    handles = [layer.register_message_forward_hook(multiply) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

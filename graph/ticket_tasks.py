@@ -1,0 +1,140 @@
+"""What a graph network is trained for: classes of nodes, or whether links exist."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from torch.nn import Module
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, kl_div, log_softmax, softmax
+from torch_geometric.data import Data
+
+from graph.edge_list import read_edge_list
+
+Forward = Callable[[Module, Any], Tensor]
+
+
+class Graphs(NamedTuple):
+    """The graphs that a network sees in training, validation and test; one object where they are the same."""
+
+    train: Any
+    val: Any
+    test: Any
+
+
+def call_network(model: Module, graph: Any) -> Tensor:
+    """Return ``model(graph.x, graph.edge_index)``."""
+    outputs: Tensor = model(graph.x, graph.edge_index)
+    return outputs
+
+
+class NodeTask:
+    r"""Classes of nodes: cross-entropy of the training nodes, accuracy of the others.
+
+    Parameters
+    ----------
+    forward : callable, default=call_network
+        From network and graph to logits of shape (n_nodes, n_classes).
+    inductive : bool, default=False
+        Whether training sees the training nodes and the edges between them alone.
+    """
+
+    def __init__(self, forward: Forward = call_network, *, inductive: bool = False) -> None:
+        self.outputs = forward
+        self.inductive = inductive
+
+    def graphs(self, data: Data) -> Graphs:
+        """Check the data and return the graph of each split."""
+        for name in ("edge_index", "y", "train_mask", "val_mask", "test_mask"):
+            if name not in data:
+                raise ValueError(
+                    f"`data` must have `{name}`; got {sorted(data.keys())}. Add it, or apply RandomNodeSplit."
+                )
+        for name in ("train_mask", "val_mask"):
+            if not bool((data[name] & (data.y >= 0)).any()):
+                raise ValueError(
+                    f"`data.{name}` must select a labelled node; got none. Labels are -1 where unknown."
+                )
+        graph = _with_plain_edges(data)
+        train = graph.subgraph(graph.train_mask) if self.inductive else graph
+        return Graphs(train, graph, graph)
+
+    def loss(self, logits: Tensor, graph: Data) -> Tensor:
+        """Return the mean cross-entropy of the labelled training nodes."""
+        known = graph.train_mask & (graph.y >= 0)
+        return cross_entropy(logits[known], graph.y[known])
+
+    def divergence(self, teacher: Tensor, logits: Tensor) -> Tensor:
+        """Return the mean over all nodes of KL(teacher || student)."""
+        return kl_div(log_softmax(logits, -1), softmax(teacher, -1), reduction="batchmean")
+
+    def score(self, logits: Tensor, graph: Data, split: str) -> float:
+        """Return the accuracy of a split; NaN where it has no labelled node."""
+        known = graph[f"{split}_mask"] & (graph.y >= 0)
+        return float((logits[known].argmax(-1) == graph.y[known]).double().mean())
+
+
+class LinkTask:
+    """Whether two nodes are linked: the logit is the dot product of their vectors, the measure the AUC.
+
+    Parameters
+    ----------
+    forward : callable, default=call_network
+        From network and graph to vectors of shape (n_nodes, dim).
+    """
+
+    def __init__(self, forward: Forward = call_network) -> None:
+        self.forward = forward
+
+    def graphs(self, data: tuple[Data, Data, Data]) -> Graphs:
+        """Check the data, three graphs as `RandomLinkSplit` makes them."""
+        if not isinstance(data, tuple | list) or len(data) != 3:
+            raise ValueError(
+                f"`data` must be the three graphs of RandomLinkSplit; got {type(data).__name__}. "
+                "Pass (train, val, test)."
+            )
+        for graph in data:
+            if "edge_label" not in graph or graph.edge_label.unique().tolist() != [0, 1]:
+                raise ValueError(
+                    f"`data` must have `edge_label` of both 0 and 1; got {graph}. Apply RandomLinkSplit."
+                )
+        return Graphs(*(_with_plain_edges(graph) for graph in data))
+
+    def outputs(self, model: Module, graph: Data) -> Tensor:
+        """Return the logit of every labelled pair."""
+        vectors = self.forward(model, graph)
+        sources, targets = graph.edge_label_index
+        return (vectors[sources] * vectors[targets]).sum(-1)
+
+    def loss(self, logits: Tensor, graph: Data) -> Tensor:
+        """Return the mean cross-entropy of the labelled pairs."""
+        return binary_cross_entropy_with_logits(logits, graph.edge_label.to(logits.dtype))
+
+    def divergence(self, teacher: Tensor, logits: Tensor) -> Tensor:
+        """Return the mean over the labelled pairs of KL(teacher || student)."""
+        target = teacher.sigmoid()
+        own = binary_cross_entropy_with_logits(teacher, target)
+        return binary_cross_entropy_with_logits(logits, target) - own
+
+    def score(self, logits: Tensor, graph: Data, split: str) -> float:
+        """Return the area under the ROC curve; the split is the graph's own."""
+        _, inverse, counts = logits.double().unique(return_inverse=True, return_counts=True)
+        ranks = (counts.cumsum(0) - (counts - 1) / 2)[inverse]  # from 1, the mean of equals
+        positive = graph.edge_label > 0
+        n_positive = int(positive.sum())
+        n_negative = len(positive) - n_positive
+        rank_sum = float(ranks[positive].sum())
+        return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+
+
+Task = NodeTask | LinkTask
+
+
+def _with_plain_edges(data: Data) -> Data:
+    """Return a shallow copy whose edges are a tensor, since message hooks see no fused product."""
+    edges, _ = read_edge_list(data.edge_index, data.num_nodes)
+    graph = copy.copy(data)
+    graph.edge_index = edges
+    return graph

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch_geometric.data import Data
+from torch_geometric.nn import GCN, GCNConv
+
+from graph.l0_projection import project_l0_
+from graph.ticket_edges import CANDIDATES, choose_score, sparsify_graphs
+from graph.ticket_measures import count_macs, inference_seconds, step_bytes
+from graph.ticket_tasks import LinkTask, NodeTask
+from graph.ticket_training import Optimization, evaluate, train_network
+
+
+def test_divergence_is_that_of_the_definition():
+    torch.manual_seed(0)
+    teacher, student = torch.randn(5, 3), torch.randn(5, 3)
+    p, q = teacher.softmax(-1), student.softmax(-1)
+    expected = sum(float(p[v, c] * (p[v, c] / q[v, c]).log()) for v in range(5) for c in range(3)) / 5
+    assert float(NodeTask().divergence(teacher, student)) == pytest.approx(expected)
+    t, s = teacher[:, 0], student[:, 0]
+    p, q = t.sigmoid(), s.sigmoid()
+    expected = float((p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).mean())
+    assert float(LinkTask().divergence(t, s)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_auc_beside_scikit_learn(seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randint(0, 5, (30,), generator=generator).float()
+    graph = Data(edge_label=torch.arange(30) % 2)
+    assert LinkTask().score(logits, graph, "val") == pytest.approx(roc_auc_score(graph.edge_label, logits))
+
+
+def test_loss_and_score_know_labelled_nodes_alone():
+    graph = Data(
+        y=torch.tensor([0, 1, -1, 1]),
+        train_mask=torch.tensor([True, False, True, False]),
+        val_mask=torch.tensor([False, True, False, True]),
+    )
+    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [5.0, 0.0], [1.0, 0.0]])
+    # -log softmax([2, 0])[0]; node 2 trains and is not labelled
+    assert float(NodeTask().loss(logits, graph)) == pytest.approx(math.log(1 + math.exp(-2)))
+    assert NodeTask().score(logits, graph, "val") == 0.5
+
+
+def test_links_are_checked(communities):
+    for data in ((communities,) * 3, [communities, communities]):
+        with pytest.raises(ValueError, match="`data` must"):
+            LinkTask().graphs(data)
+
+
+def test_macs_of_gcn_by_hand(communities):
+    model = GCN(8, 5, 2, out_channels=2)
+    n_messages = communities.num_edges + 40  # with the self-loop of every node
+    dense = 40 * (8 * 5 + 5 * 2) + n_messages * (5 + 2)
+    assert count_macs(model, NodeTask(), communities) == dense
+    with torch.no_grad():
+        model.convs[0].lin.weight[0] = 0
+    assert count_macs(model, NodeTask(), communities) == dense - 40 * 8
+    assert inference_seconds(model, NodeTask(), communities) > 0
+    assert not any(conv._message_forward_hooks for conv in model.convs)
+
+
+def test_bytes_of_a_step():
+    x, edges = torch.randn(50, 6), torch.arange(100).remainder(50).reshape(2, 50)
+    graph = Data(x=x, edge_index=edges, y=torch.zeros(50, dtype=torch.int64), train_mask=x[:, 0] < 99)
+
+    class Linear(torch.nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.randn(6, width))
+
+        def forward(self, x, _):
+            return (x @ self.weight).exp()
+
+    small, large = (step_bytes(Linear(width), NodeTask(), graph) for width in (10, 20))
+    # exp keeps its result, the choice of rows and log_softmax keep one of the same size.
+    per_column = (large - small) / 10
+    assert per_column / (50 * 4) in (2, 3)
+
+
+def test_best_epoch_is_the_last_of_equals(communities):
+    task, optimization = NodeTask(), Optimization(6, 0.01, 0.0, 0)
+    seen = []
+
+    class Scripted(NodeTask):
+        def score(self, logits, graph, split):
+            seen.append(None)
+            return [0.1, 0.5, 0.3, 0.5, 0.2, 0.4][len(seen) - 1]
+
+    start = GCN(8, 4, 1, out_channels=2)
+    graphs = task.graphs(communities)
+    trained = train_network(start, Scripted(), graphs, optimization)
+    assert (trained.epoch, trained.val_score) == (3, 0.5)
+    last = train_network(start, Rising(), graphs, Optimization(4, 0.01, 0.0, 0))
+    assert last.epoch == 3
+    for one, other in zip(trained.model.parameters(), last.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert not trained.model.training
+
+
+class Rising(NodeTask):
+    def score(self, logits, graph, split):
+        return 1.0
+
+
+def test_the_constraint_holds_after_every_step_and_the_support_changes(communities):
+    supports = []
+
+    def project(model):
+        supports.append(torch.cat([mask.flatten() for mask in project_l0_(model.parameters(), 0.6)]))
+        assert sum(int(weight.count_nonzero()) for weight in model.parameters()) <= supports[-1].sum()
+
+    graphs = NodeTask().graphs(communities)
+    train_network(
+        GCN(8, 8, 2, out_channels=2), NodeTask(), graphs, Optimization(15, 0.05, 0.0, 0), constrain=project
+    )
+    assert len(supports) == 16
+    assert any(not torch.equal(supports[0], support) for support in supports)
+
+
+def test_auto_chooses_the_least_harmful(communities):
+    task = NodeTask()
+    graphs = task.graphs(communities)
+    dense = train_network(GCN(8, 8, 2, out_channels=2), task, graphs, Optimization(20, 0.01, 0.0, 0)).model
+    chosen = choose_score(dense, task, graphs, 0.5, guard=None, seed=0)
+    accuracies = {
+        score: evaluate(dense, task, sparsify_graphs(graphs, 0.5, score=score)[0].val, "val")
+        for score in CANDIDATES
+    }
+    assert accuracies[chosen] == max(accuracies.values())
+    assert min(accuracies.values()) < max(accuracies.values())
+
+
+def test_sparse_graphs_are_shared_where_they_were(communities):
+    graphs = NodeTask().graphs(communities)
+    sparse, _ = sparsify_graphs(graphs, 0.5, score="teddy")
+    assert sparse.train is sparse.val
+    assert sparse.val is sparse.test
+    assert isinstance(GCNConv(8, 2)(sparse.test.x, sparse.test.edge_index), torch.Tensor)
