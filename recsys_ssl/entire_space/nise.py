@@ -100,7 +100,8 @@ class NISE(EntireSpaceModel):
     r"""A click and a conversion tower, trained by :func:`nise_loss`; no term is about both together.
 
     The entropy of what is not clicked is smallest at 0 and 1: where conversions are rare it can draw pCVR
-    towards 0, while its order stays. Look at ``mean_ratio`` of :func:`~recsys_ssl.evaluate_funnel`, or calibrate.
+    towards 0, while its order stays. Look at ``mean_ratio`` of :func:`~recsys_ssl.evaluate_funnel`, or
+    calibrate.
 
     Inputs, labels and further parameters:
     :class:`~recsys_ssl.entire_space.entire_space_model.EntireSpaceModel`.
