@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recsys_ssl import features
 from recsys_ssl.entire_space_classifier import EntireSpaceClassifier
 from recsys_ssl.entire_space_methods import METHODS
 from recsys_ssl.feature_encoder import FeatureEncoder
 from recsys_ssl.funnel_calibration import FunnelCalibration
-from recsys_ssl.saved_folder import read_folder, write_folder
+from recsys_ssl.saved_folder import read_arrays, read_folder, write_arrays, write_folder
 
 KIND = "entire-space classifier"
 DESCRIPTION, VOCABULARIES, WEIGHTS = "classifier.json", "vocabularies.npz", "weights.npz"
@@ -68,9 +67,9 @@ def write_entire_space_classifier(model: EntireSpaceClassifier, path: str | os.P
         KIND,
         {
             DESCRIPTION: lambda file: _write_text(file, text),
-            VOCABULARIES: lambda file: _write_arrays(file, vocabularies),
-            CALIBRATION: lambda file: _write_arrays(file, maps),
-            WEIGHTS: lambda file: _write_arrays(file, weights),
+            VOCABULARIES: lambda file: write_arrays(file, vocabularies),
+            CALIBRATION: lambda file: write_arrays(file, maps),
+            WEIGHTS: lambda file: write_arrays(file, weights),
         },
     )
 
@@ -101,15 +100,15 @@ def load_entire_space_classifier(path: str | os.PathLike[str]) -> EntireSpaceCla
         parameters["features"] = features.from_json(parameters["features"])
     parameters["hidden_units"] = tuple(parameters["hidden_units"])
     model = EntireSpaceClassifier(**parameters)
-    model.encoder_ = FeatureEncoder.from_state(description["features"], _read_arrays(folder / VOCABULARIES))
+    model.encoder_ = FeatureEncoder.from_state(description["features"], read_arrays(folder / VOCABULARIES))
     model.method_ = description["method"]
     kind, _ = METHODS[model.method_]
     model.model_ = kind.from_config(description["model"])
-    weights = _read_arrays(folder / WEIGHTS)
+    weights = read_arrays(folder / WEIGHTS)
     model.model_.set_weights([weights[str(place)] for place in range(len(weights))])
     model.calibration_ = None
     if description["calibration"] is not None:
-        maps = _read_arrays(folder / CALIBRATION)
+        maps = read_arrays(folder / CALIBRATION)
         model.calibration_ = FunnelCalibration(description["calibration"], maps["ctr"], maps["ctcvr"])
     for name in ("monitor", "best_epoch", "history", "interrupted"):
         setattr(model, f"{name}_", description[name])
@@ -130,15 +129,3 @@ def _plain(value: Any) -> Any:
 
 def _write_text(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8")
-
-
-def _write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    # The prefix keeps a column called "file" from being taken for a parameter of savez.
-    named = {f"array_{name}": values for name, values in arrays.items()}
-    with open(file, "wb") as stream:
-        np.savez(stream, **named)  # type: ignore[arg-type]
-
-
-def _read_arrays(file: Path) -> dict[str, NDArray[Any]]:
-    with np.load(file, allow_pickle=False) as stored:
-        return {name.removeprefix("array_"): stored[name] for name in stored.files}

@@ -344,12 +344,10 @@ class TwoTowerRetriever(FactorRecommender):
                 self.user_encoder_, self.item_encoder_ = encoders
                 run.interrupted = True
         self.model_, self.interrupted_ = run.model, run.interrupted
-        self.user_factors_ = vectors_of(
-            run.model, "query", self.user_encoder_.encode(self.user_ids_, log.users)
-        )
-        self.item_factors_ = vectors_of(
-            run.model, "item", self.item_encoder_.encode(self.item_ids_, log.items)
-        )
+        users = self.user_encoder_.encode(self.user_ids_, log.users)
+        items = self.item_encoder_.encode(self.item_ids_, log.items)
+        self.user_factors_ = vectors_of(run.model, "query", users)
+        self.item_factors_ = vectors_of(run.model, "item", items)
 
     def _score_into(self, users: NDArray[np.int64], out: NDArray[np.float32]) -> None:
         super()._score_into(users, out)
@@ -362,9 +360,9 @@ class TwoTowerRetriever(FactorRecommender):
         self, log: Interactions, training: Pairs, held_out: Pairs | None, epochs: int, description: str
     ) -> TrainingRun:
         """Learn the encoders from the pairs' users and items, build the towers, fit them."""
-        users, items = self.user_ids_[np.unique(training.users)], self.item_ids_[np.unique(training.items)]
-        if isinstance(self.self_supervision, SelfSupervision):
-            items = self.item_ids_  # it trains the ids of all items, with and without interactions
+        users, items = self.user_ids_[np.unique(training.users)], self.item_ids_
+        if not isinstance(self.self_supervision, SelfSupervision):  # which trains the ids of all items
+            items = items[np.unique(training.items)]
         self.user_encoder_ = EntityFeatures.learn("user_id", users, log.users, self.user_features)
         self.item_encoder_ = EntityFeatures.learn("item_id", items, log.items, self.item_features)
         item_features = self.item_encoder_.encode(self.item_ids_, log.items)

@@ -10,13 +10,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys_ssl import features
 from recsys_ssl.entity_features import EntityFeatures
 from recsys_ssl.retriever import TwoTowerRetriever
-from recsys_ssl.saved_folder import read_folder, write_folder
+from recsys_ssl.saved_folder import read_arrays, read_folder, write_arrays, write_folder
 from recsys_ssl.two_tower import TwoTower
 
 KIND = "two-tower retriever"
@@ -68,10 +67,10 @@ def write_retriever(model: TwoTowerRetriever, path: str | os.PathLike[str]) -> N
     weights = {str(place): values for place, values in enumerate(model.model_.get_weights())}
     files: dict[str, Callable[[Path], None]] = {
         DESCRIPTION: lambda file: _write_json(file, description),
-        VOCABULARIES["user"]: lambda file: _write_arrays(file, user_arrays),
-        VOCABULARIES["item"]: lambda file: _write_arrays(file, item_arrays),
-        INDEX: lambda file: _write_arrays(file, index),
-        WEIGHTS: lambda file: _write_arrays(file, weights),
+        VOCABULARIES["user"]: lambda file: write_arrays(file, user_arrays),
+        VOCABULARIES["item"]: lambda file: write_arrays(file, item_arrays),
+        INDEX: lambda file: write_arrays(file, index),
+        WEIGHTS: lambda file: write_arrays(file, weights),
     }
     write_folder(path, KIND, files)
 
@@ -99,10 +98,10 @@ def load_retriever(path: str | os.PathLike[str]) -> TwoTowerRetriever:
     description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     model = TwoTowerRetriever(**_parameters_from_json(description["parameters"]))
     for side, file in VOCABULARIES.items():
-        arrays = _read_arrays(folder / file)
+        arrays = read_arrays(folder / file)
         encoder = EntityFeatures.from_state(f"{side}_id", description[f"{side}_features"], arrays)
         setattr(model, f"{side}_encoder_", encoder)
-    index = _read_arrays(folder / INDEX)
+    index = read_arrays(folder / INDEX)
     model.user_ids_, model.item_ids_ = index["user_ids"], index["item_ids"]
     model.user_factors_, model.item_factors_ = index["user_factors"], index["item_factors"]
     model.popularity_ = index["popularity"]
@@ -110,7 +109,7 @@ def load_retriever(path: str | os.PathLike[str]) -> TwoTowerRetriever:
     shape = (len(model.user_ids_), len(model.item_ids_))
     model.seen_ = csr_array((data, index["seen_indices"], index["seen_indptr"]), shape=shape)
     model.model_ = TwoTower.from_config(description["model"])
-    weights = _read_arrays(folder / WEIGHTS)
+    weights = read_arrays(folder / WEIGHTS)
     model.model_.set_weights([weights[str(place)] for place in range(len(weights))])
     model.best_epoch_, model.history_ = description["best_epoch"], description["history"]
     model.interrupted_ = description["interrupted"]
@@ -151,15 +150,3 @@ def _plain_number(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"a saved retriever holds numbers and text; got {type(value).__name__}")
-
-
-def _write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    # The prefix keeps a column called "file" from being taken for a parameter of savez.
-    named = {f"array_{name}": values for name, values in arrays.items()}
-    with open(file, "wb") as stream:
-        np.savez(stream, **named)  # type: ignore[arg-type]
-
-
-def _read_arrays(file: Path) -> dict[str, NDArray[Any]]:
-    with np.load(file, allow_pickle=False) as stored:
-        return {name.removeprefix("array_"): stored[name] for name in stored.files}

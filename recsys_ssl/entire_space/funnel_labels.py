@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from recsys_ssl.binary_labels import check_binary, check_weights
 from sparse_data import checks
 
 DROP = "Drop these impressions, they are errors of the log."
@@ -55,27 +56,16 @@ def check_funnel_labels(
     given = {name: _column(name, values) for name, values in columns.items() if values is not None}
     checks.check_same_length(**given)
     weights = given.pop("sample_weight", None)
-    for name, labels in given.items():
-        bad = ~((labels == 0) | (labels == 1))
-        if bad.any():
-            raise ValueError(
-                f"`{name}` must be 0 or 1; got {int(bad.sum())} other value(s), {labels[bad][0]} first. "
-                "Encode the labels, or drop rows without one."
-            )
+    labels = {name: check_binary(name, column) for name, column in given.items()}
     for name in ("conversions", "actions"):
-        alone = (given[name] == 1) & (given["clicks"] == 0) if name in given else np.zeros(1, bool)
+        alone = labels[name] & ~labels["clicks"] if name in labels else np.zeros(1, bool)
         if alone.any():
             raise ValueError(
                 f"`{name}` must be 0 where there is no click; got {int(alone.sum())} without a click, first "
                 f"at row {int(alone.argmax())}. {DROP}"
             )
     if weights is not None:
-        checks.check_finite("sample_weight", weights)
-        checks.check_non_negative("sample_weight", weights)
-        if not weights.any():
-            raise ValueError(
-                "`sample_weight` must hold a positive number; got zeros alone. Leave it out, or weight a row."
-            )
+        check_weights(weights, len(weights))
 
 
 def _column(name: str, values: ArrayLike) -> NDArray[Any]:
