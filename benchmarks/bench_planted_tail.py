@@ -34,7 +34,7 @@ SMALL = {**CATALOGUE, "n_users": 300, "n_items": 400, "n_interactions": 9000}
 FRACTION = 0.1
 VARIANTS = ("none", "rfm", "cfm")
 WEIGHTS = (0.5, 1.0, 2.0)
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = range(20)
 TUNING_SEED = 100
 KEY = ("stage", "fraction", "variant", "seed", "weight")
 

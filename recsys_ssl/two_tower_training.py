@@ -230,6 +230,7 @@ def build_two_tower(
     hidden_units: tuple[int, ...] = (),
     dropout: float = 0.0,
     l2: float = 0.0,
+    initial_scale: float = 0.05,
     loss: SampledSoftmax | None = None,
     self_supervision: SelfSupervision | FeatureDropout | None = None,
     item_features: Encoded | None = None,
@@ -240,18 +241,11 @@ def build_two_tower(
     Self-supervision learns from the encoded features of the items, which it needs, what they say about each
     other.
     """
+    common: dict[str, Any] = {"hidden_units": hidden_units, "l2": l2, "initial_scale": initial_scale}
     query_tower = FeatureTower(
-        user_specification,
-        dim,
-        hidden_units=hidden_units,
-        dropout=dropout,
-        l2=l2,
-        seed=2 * seed,
-        name="query_tower",
+        user_specification, dim, dropout=dropout, seed=2 * seed, name="query_tower", **common
     )
-    item_tower = FeatureTower(
-        item_specification, dim, hidden_units=hidden_units, l2=l2, seed=2 * seed + 1, name="item_tower"
-    )
+    item_tower = FeatureTower(item_specification, dim, seed=2 * seed + 1, name="item_tower", **common)
     # Copies, so that two fits with one object share no learned temperature and no fields.
     own_loss = None if loss is None else SampledSoftmax.from_config(loss.get_config())
     if self_supervision is not None:
