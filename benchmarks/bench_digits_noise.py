@@ -31,7 +31,7 @@ CELLS = {
     "forest": [("symmetric", 0.2), ("symmetric", 0.4), ("pair", 0.2), ("pair", 0.3), ("pair", 0.4)],
     "neighbours": [("symmetric", 0.4), ("pair", 0.3), ("pair", 0.4)],
 }
-ENGINES = ("as given", "oracle", "cleanlab", "prune", "relabel", "reweight", "soften")
+ENGINES = ("as given", "oracle", "cleanlab", "auto", "prune", "relabel", "reweight", "soften")
 
 
 def make_estimator(name: str, seed: int) -> Any:

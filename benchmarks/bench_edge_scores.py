@@ -55,6 +55,7 @@ def run(options: dict[str, Any]) -> dict[str, float]:
         return result
 
     scores = timed("score", lambda: edge_scores(edges, score=options["score"], num_nodes=n_nodes))
+    timed("pruning", lambda: sparsify_edges(edges, 0.4, score=scores, num_nodes=n_nodes))
     timed("scored_pruning", lambda: sparsify_edges(edges, 0.4, score=options["score"], num_nodes=n_nodes))
     timed("argsort", lambda: scores.argsort())
     return measured

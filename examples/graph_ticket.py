@@ -3,8 +3,8 @@
 Compares TEDDY with the controls that tell what of it does the work, on Cora where it is at hand (or may be
 downloaded), otherwise on a graph of communities that is drawn here:
 
-    python examples/graph_ticket.py            # some minutes
-    python examples/graph_ticket.py --fast     # seconds, on the drawn graph
+    python examples/graph_ticket.py --picture FILE   # some minutes
+    python examples/graph_ticket.py --fast           # seconds, on the drawn graph
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import time
 
 import torch
+from matplotlib.figure import Figure
 from torch_geometric.data import Data
 from torch_geometric.nn import GCN
 from torch_geometric.transforms import NormalizeFeatures
@@ -50,11 +51,24 @@ def load(fast: bool, seed: int) -> tuple[str, Data]:
     return "drawn communities", draw_communities(500, seed)
 
 
+def draw(frames, title):
+    """Draw accuracy against what is left of the graph, a line a search."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for label, frame in frames.items():
+        axes.plot(1 - frame["kept_edge_share"], frame["test_score"], marker="o", label=label)
+    axes.axhline(frame["dense_test_score"].mean(), color="gray", linestyle=":", label="all of both")
+    axes.set(xlabel="share of edges removed (weights: .41, .65, .88)", ylabel="test accuracy", title=title)
+    axes.legend()
+    return figure
+
+
 def main() -> None:
     """Sparsify, search, compare, export."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fast", action="store_true", help="a small drawn graph, few epochs")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--picture", default=None, help="file where the picture is saved")
     options = parser.parse_args()
     name, data = load(options.fast, options.seed)
     print(f"{name}: {data}")
@@ -77,12 +91,14 @@ def main() -> None:
         "no distillation": {"distillation": 0.0},
         "score chosen in validation": {"score": "auto"},
     }
+    frames, columns = {}, ["level", "kept_edge_share", "kept_weight_share", "macs", "test_score"]
     for label, settings in searches.items():
         search = TeddyTicket(network, epochs=epochs, **settings)
-        frame = search.sweep(data, levels=(5, 10, 20), seeds=(options.seed,))
-        columns = ["level", "kept_edge_share", "kept_weight_share", "macs", "test_score", "dense_test_score"]
+        frame = frames[label] = search.sweep(data, levels=(5, 10, 20), seeds=(options.seed,))
         print(f"\n{label}\n{frame[columns].round(3).to_string(index=False)}")
 
+    if options.picture is not None:
+        draw(frames, name).savefig(options.picture, dpi=120)
     ticket = TeddyTicket(network, edge_sparsity=0.4, weight_sparsity=0.65, epochs=epochs).fit(data)
     # Weights that are zero make nothing faster. Fewer edges do, and on large graphs the CSR form most of all.
     forms = {

@@ -12,6 +12,7 @@ _MODULES = {
     "SparsifyEdges": "edge_sparsification",
     "TeddyTicket": "teddy",
     "UGSTicket": "ugs",
+    "cache_normalization": "sparse_export",
     "edge_scores": "edge_scoring",
     "graph_diagnostics": "diagnostics",
     "make_permanent": "torch_prune",

@@ -13,8 +13,8 @@ _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 _SQRT2 = 0x6A09E667F3BCC909
 
 
-def is_symmetric(edges: Tensor) -> bool:
-    """Tell whether every edge stands in the list in both directions, equally often.
+def is_symmetric(edges: Tensor, values: Tensor | None = None) -> bool:
+    """Tell whether every edge stands in the list in both directions, equally often, with the same values.
 
     No sort: the 64-bit hashes of the pairs with source below target must add up to those of the others.
     A wrong answer has probability near 2**-64.
@@ -22,16 +22,22 @@ def is_symmetric(edges: Tensor) -> bool:
     Parameters
     ----------
     edges : int64 tensor of shape (2, n_edges)
+    values : float64 tensor of shape (n_edges,), optional
+        Compared bit by bit; those of self-loops do not count.
 
     Examples
     --------
     >>> is_symmetric(torch.tensor([[0, 1, 2, 2], [1, 0, 2, 2]]))
     True
+    >>> is_symmetric(torch.tensor([[0, 1], [1, 0]]), torch.tensor([0.5, 0.7]).double())
+    False
     >>> is_symmetric(torch.tensor([[0, 1, 2], [1, 2, 0]]))
     False
     """
     total = torch.zeros((), dtype=torch.int64, device=edges.device)
-    for _, (sources, targets), bits in _hashed(edges, seed=0):
+    for start, (sources, targets), bits in _hashed(edges, seed=0):
+        if values is not None:
+            bits = _mix(bits.add_(values[start : start + len(bits)].view(torch.int64)))
         total += (bits * (targets - sources).sign()).sum()  # wraps around, as it should
     return int(total) == 0
 

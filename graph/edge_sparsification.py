@@ -85,13 +85,14 @@ def sparsify_edges(
     symmetric = undirected is not False and not sizes.bipartite and is_symmetric(edges)
     if undirected is True and not symmetric:
         pair_edges(edges)  # raises
-    named = not isinstance(score, Tensor)
+    mirrored = symmetric
     if isinstance(score, Tensor):
         scores = _checked(score, edges)
+        mirrored = symmetric and is_symmetric(edges, scores)
     else:
         check_one_of("score", score, get_args(Score))
         scores = score_edges(edges, sizes, score, symmetric=symmetric, mask=mask, seed=seed)
-    if symmetric and named and guard is None:
+    if mirrored and guard is None:
         kept = _without_lowest_pairs(edges, scores, ratio)
     else:
         kept = _without_lowest(edges, sizes, scores, ratio, symmetric, guard)
@@ -108,11 +109,11 @@ def _checked(scores: Tensor, edges: Tensor) -> Tensor:
 
 
 def _without_lowest_pairs(edges: Tensor, scores: Tensor, ratio: float) -> Tensor:
-    """Return which edges stay where both directions have the same score: pairs are formed of ties alone.
-
-    Self-loops have the largest score, and are in no pair.
-    """
-    n_loops = int((edges[0] == edges[1]).sum())
+    """Return which edges stay where both directions have the same score: pairs are formed of ties alone."""
+    loops = edges[0] == edges[1]
+    n_loops = int(loops.sum())
+    if n_loops:  # in no pair, whatever their score
+        scores = scores.masked_fill(loops, torch.inf)
     n_entries = 2 * floor_share(ratio, (edges.shape[1] - n_loops) // 2)
     if n_entries == 0:
         return torch.ones(edges.shape[1], dtype=torch.bool, device=edges.device)

@@ -3,34 +3,59 @@
 from __future__ import annotations
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
-from sklearn.linear_model import RidgeCV
 
 from noisy_labels.bag_classifier import BagClassifier, Values
 from noisy_labels.count_calibration import calibrate_scores, probability_slope
 from noisy_labels.count_messages import CountFactor
 from noisy_labels.count_potentials import CountPotential
+from noisy_labels.input_scales import two_deviation_scales
 from sparse_data import Bags
 from sparse_data.checks import check_finite, check_nonempty
 
 Floats = NDArray[np.float64]
 
 _ALPHAS = tuple(10.0 ** np.arange(-4, 3.01, 1 / 3))
+_BLOCK = 1 << 14
 
 
-def ridge_direction(
-    X: Floats, factor: CountFactor, *, alphas: ArrayLike = _ALPHAS
-) -> tuple[Floats, float, float]:
-    r"""Return the weights of rows' features that best predict the proportions of bags.
+class RidgeFit(NamedTuple):
+    """A ridge regression of the proportions of bags.
 
-    .. math:: \min_{w, b} \sum_b m_b \Big(\bar x_b \cdot w + b - \frac{s_b}{m_b}\Big)^2
-              + \alpha B \lVert w \rVert^2
+    Attributes
+    ----------
+    weights : float array of shape (n_features,)
+        Of the features as they are.
+    intercept : float
+    alpha : float
+        The penalty that predicts bags best that are left out.
+    held_out_scores : float array of shape (n_rows,)
+        The score of each row by the weights that all bags but its own have; intercept of all.
+    """
 
-    over B bags, for standardised features; the mean of a bag varies as one row does over :math:`m_b`, so
-    that :math:`\alpha` means the same for bags of any size.  It is chosen by leaving one bag out.
+    weights: Floats
+    intercept: float
+    alpha: float
+    held_out_scores: Floats
+
+
+def fit_bag_ridge(X: Floats, factor: CountFactor, *, alphas: ArrayLike = _ALPHAS) -> RidgeFit:
+    r"""Find the weights of rows' features that best predict the proportions of bags.
+
+    .. math:: \min_w \sum_b m_b \Big((\bar x_b - \bar x) \cdot w + p - \frac{s_b}{m_b}\Big)^2
+              + \alpha B \lVert w \rVert^2, \qquad
+              w_{-b} = w - \frac{e_b}{1 - h_b - m_b / n}\, A^{-1} \tilde x_b
+
+    over B bags, for centred features in units of `two_deviation_scales`, with
+    :math:`\tilde x_b = \sqrt{m_b}\, (\bar x_b - \bar x)`,
+    :math:`A = \sum_b \tilde x_b \tilde x_b^\top + \alpha B I`, residuals e and leverages
+    :math:`h_b = \tilde x_b \cdot A^{-1} \tilde x_b` beside that of the intercept.  The mean of a bag varies
+    as one row does over :math:`m_b`, so that :math:`\alpha` means the same for bags of any size; it is the
+    one with the least :math:`\sum_b (e_b / (1 - h_b - m_b / n))^2`.
 
     Parameters
     ----------
@@ -41,28 +66,53 @@ def ridge_direction(
 
     Returns
     -------
-    weights : float array of shape (n_features,)
-        Of the features as they are.
-    intercept, alpha : float
+    RidgeFit
     """
-    spread = X.std(axis=0)
-    spread = np.where(spread > 1e-12 * (1 + np.abs(X).max(axis=0, initial=0)), spread, 1.0)
-    sizes = factor.index.sizes
-    centre = X.mean(axis=0)
-    means, shares = factor.index.means((X - centre) / spread), factor.expected_counts() / sizes
+    index, counts = factor.index, factor.expected_counts()
+    scales, centre = two_deviation_scales(X), X.mean(axis=0)
+    share = counts.sum() / X.shape[0]
+    root = np.sqrt(index.sizes)
+    means = (index.means(X) - centre) / scales * root[:, None]
+    target = (counts / index.sizes - share) * root
+    left, singular, right = np.linalg.svd(means, full_matrices=False)
+    along = left.T @ target
     penalties = np.asarray(alphas, dtype=np.float64)
-    if sizes.size == 1:  # nothing to compare the one bag with
-        return np.zeros(X.shape[1]), float(shares[0]), float(penalties.max())
-    model = RidgeCV(penalties * sizes.size).fit(means, shares, sample_weight=sizes)
-    weights = model.coef_ / spread
-    return weights, float(model.intercept_ - centre @ weights), float(model.alpha_ / sizes.size)
+    parts = left, singular, along, target, index.sizes / X.shape[0]
+    errors = [np.square(_left_out(*parts, a)).sum() for a in penalties * root.size]
+    alpha = float(penalties[np.argmin(errors)]) if root.size > 1 else float(penalties.max())
+    shrunk = singular / (singular**2 + alpha * root.size)
+    weights = right.T @ (shrunk * along) / scales
+    influence = left * (shrunk * _left_out(*parts, alpha * root.size)[:, None])
+    own = _row_products(X, right.T / scales[:, None], centre, influence, index.codes)
+    return RidgeFit(weights, float(share - centre @ weights), alpha, (X - centre) @ weights + share - own)
+
+
+def _left_out(
+    left: Floats, singular: Floats, along: Floats, target: Floats, of_intercept: Floats, penalty: float
+) -> Floats:
+    """Return the residual of each bag by the weights and the intercept of all others."""
+    kept = singular**2 / (singular**2 + penalty)
+    leverage = np.minimum(left**2 @ kept + of_intercept, 1 - 1e-9)
+    return np.asarray((target - left @ (kept * along)) / (1 - leverage))
+
+
+def _row_products(
+    X: Floats, directions: Floats, centre: Floats, influence: Floats, codes: NDArray[np.int64]
+) -> Floats:
+    """Return ((x - centre) · directions) · influence of the row's bag, in blocks that fit into caches."""
+    products = np.empty(X.shape[0])
+    for start in range(0, X.shape[0], _BLOCK):
+        part = slice(start, start + _BLOCK)
+        rotated = (X[part] - centre) @ directions
+        products[part] = np.einsum("ij,ij->i", rotated, influence[codes[part]])
+    return products
 
 
 class BagRidge(BagClassifier):
     r"""Linear classifier by ridge regression of bag proportions on bag means.
 
-    `ridge_direction` finds the weights; the likelihood of the counts turns scores into probabilities.  It
-    takes milliseconds and is hard to beat where bags are large.
+    `fit_bag_ridge` finds the weights; the likelihood of the counts turns scores, each without its own bag,
+    into probabilities.  It takes milliseconds and is hard to beat where bags are large.
 
     Parameters
     ----------
@@ -133,12 +183,14 @@ class BagRidge(BagClassifier):
             raise ValueError(f"`alphas` must be above 0; got {alphas}. Leave out those that are not.")
         if bags is not None:
             warn_of_few_bags(factor, rows.shape[1])
-        direction, _, self.alpha_ = ridge_direction(rows, factor, alphas=alphas)
-        slope, self.intercept_ = calibrate_scores(
-            rows @ direction, factor, expected_slope=probability_slope(factor)
+        found = fit_bag_ridge(rows, factor, alphas=alphas)
+        self.alpha_ = found.alpha
+        slope, intercept = calibrate_scores(
+            found.held_out_scores, factor, expected_slope=probability_slope(factor)
         )
-        self.coef_ = slope * direction
-        logits = rows @ self.coef_ + self.intercept_
+        self.coef_ = slope * found.weights
+        logits = slope * found.held_out_scores + intercept
+        self.intercept_ = slope * found.intercept + intercept
         positive = expit(logits + factor.messages(logits))
         self.transduce_proba_ = np.stack([1 - positive, positive], axis=1)
         return self

@@ -145,18 +145,3 @@ def margin_block(block, labels, scores):  # type: ignore[no-untyped-def]
             other = max(other, block[row, column])
         own = np.float64(block[row, given])
         scores[row] = own if other < 0 else (own - np.float64(other) + 1) / 2
-
-
-@_row_kernel  # type: ignore[misc]
-def entropy_block(block, labels, scores):  # type: ignore[no-untyped-def]
-    """Fill log(c + 1) / c with c = H(p) / log K / p_given."""
-    n_classes = block.shape[1]
-    for row in range(block.shape[0]):
-        entropy = 0.0
-        for column in range(n_classes):
-            value = np.float64(block[row, column])
-            if value > 0:
-                entropy -= value * np.log(value)
-        own = max(np.float64(block[row, labels[row]]), 1e-6)
-        ratio = entropy / np.log(n_classes) / own if n_classes > 1 else 0.0
-        scores[row] = np.log(ratio + 1) / max(ratio, 1e-6)

@@ -60,10 +60,11 @@ class ConfidentLearningClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
         With `predict_proba` or `decision_function`; a Pipeline, a search or a wrapped Keras model too.
     method : str, default="auto"
         ``"auto"`` is the rule above; any other name is a method of `find_label_issues`.
-    action : {"prune", "relabel", "reweight", "soften"}, default="prune"
+    action : {"prune", "relabel", "reweight", "soften", "auto"}, default="prune"
         Leave the issues out; give them their most probable class; weigh each row by the posterior of its
         label; or let it stand for every class with the weight of its posterior.  The last two need an
-        estimator that accepts `sample_weight` and look at no single issue.
+        estimator that accepts `sample_weight` and look at no single issue.  ``"auto"`` reweights where it
+        does, else relabels.
     cv : int, splitter or iterable, default=5
         Folds of the out-of-sample predictions.  An int is stratified, with classes of any size, and keeps
         groups together where `groups` are given.

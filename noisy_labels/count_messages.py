@@ -46,22 +46,9 @@ class CountFactor:
     def run(self, logits: Floats, *, normaliser: bool = True) -> tuple[Floats, Floats]:
         """Return the messages, and the log-likelihood log Σ e(c) φ(c) of each bag (empty if not wanted)."""
         rows = self.index.rows
-        smallest, variance = _APPROXIMATED[self.method]
-        in_bags, log_z = count_messages(
-            logits[rows.values].astype(np.float64, copy=False),
-            rows.offsets,
-            self.table.values,
-            saddlepoint_from=int(smallest),
-            least_variance=float(variance),
-            normaliser=normaliser,
+        in_bags, log_z = member_messages(
+            logits[rows.values], rows.offsets, self.table, method=self.method, normaliser=normaliser
         )
-        # What doubles cannot hold, the logarithmic domain can, slowly.
-        broken = np.flatnonzero(np.isnan(in_bags))
-        for bag in np.unique(np.searchsorted(rows.offsets, broken, side="right") - 1):
-            members = slice(rows.offsets[bag], rows.offsets[bag + 1])
-            told = log_domain_messages(logits[rows.values[members]], self.table[bag])
-            in_bags[members] = told[0]
-            log_z[bag : bag + 1] = told[1]
         messages = np.empty_like(in_bags)
         messages[rows.values] = in_bags
         return messages, log_z
@@ -78,6 +65,43 @@ class CountFactor:
         """Return the rows of some bags and the factor of these bags over these rows alone."""
         rows, index = self.index.take(bags)
         return rows, CountFactor(index, self.table[bags], self.method)
+
+
+def member_messages(
+    logits: Floats,
+    offsets: NDArray[np.int64],
+    table: Bags,
+    *,
+    method: Method = "auto",
+    normaliser: bool = False,
+) -> tuple[Floats, Floats]:
+    """Return messages to members that lie bag by bag, and log Σ e(c) φ(c) of each bag (empty if not wanted).
+
+    Parameters
+    ----------
+    logits : float array of shape (n_members,)
+        What each member brings to its bag.
+    offsets : int64 array of shape (n_bags + 1,)
+    table : Bags
+        log φ(c), c = 0..m, of each bag.
+    """
+    smallest, variance = _APPROXIMATED[method]
+    messages, log_z = count_messages(
+        logits.astype(np.float64, copy=False),
+        offsets,
+        table.values,
+        saddlepoint_from=int(smallest),
+        least_variance=float(variance),
+        normaliser=normaliser,
+    )
+    # What doubles cannot hold, the logarithmic domain can, slowly.
+    broken = np.flatnonzero(np.isnan(messages))
+    for bag in np.unique(np.searchsorted(offsets, broken, side="right") - 1):
+        members = slice(offsets[bag], offsets[bag + 1])
+        told = log_domain_messages(logits[members], table[bag])
+        messages[members] = told[0]
+        log_z[bag : bag + 1] = told[1]
+    return messages, log_z
 
 
 def count_posterior(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -9,11 +10,11 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from noisy_labels.predicted_probabilities import RowSummary
+from noisy_labels.pruning_rules import rows_by_class
 
 N_BINS = 20  # of confidence, over which errors are expected
 # A model errs the least where it is the surest: there, disagreement tells of labels alone, and a trend in it
-# of
-# noise that depends on the instance. The trend is carried on from the surer half, over which it is visible.
+# of noise that depends on the instance. The trend is carried on from the surer half, where it is visible.
 SUREST, SURER = 0.25, 0.5
 SIGNIFICANT = 2.326  # standard deviations: one in a hundred under noise without trend
 
@@ -111,16 +112,18 @@ def extend_pruning(
 
 def confidence_ranks(rows: RowSummary) -> NDArray[np.float64]:
     """Return the rank of each row among the predictions of its class, 0 the surest; ties share their mean."""
-    order = np.lexsort((-rows.largest, rows.argmax))
-    predicted, confidence = rows.argmax[order], rows.largest[order]
-    sizes = np.bincount(predicted)
-    position = np.arange(len(order)) - (np.cumsum(sizes) - sizes)[predicted]
-    new = np.ones(len(order), dtype=np.bool_)
-    new[1:] = (predicted[1:] != predicted[:-1]) | (confidence[1:] != confidence[:-1])
-    tie = np.cumsum(new) - 1
-    mean_position = np.bincount(tie, position) / np.bincount(tie)
-    ranks = np.empty(len(order))
-    ranks[order] = (mean_position[tie] + 0.5) / sizes[predicted]
+    ranks = np.empty(len(rows.argmax))
+    members, bounds = rows_by_class(rows.argmax, int(rows.argmax.max()) + 1)
+    for start, stop in pairwise(bounds.tolist()):
+        part = members[start:stop]
+        if not len(part):
+            continue
+        confidence = rows.largest[part]
+        order = np.argsort(-confidence)
+        confidence = confidence[order]
+        first = np.flatnonzero(np.r_[True, confidence[1:] != confidence[:-1]])
+        sizes = np.diff(first, append=len(part))
+        ranks[part[order]] = np.repeat((first + sizes / 2) / len(part), sizes)
     return ranks
 
 

@@ -8,15 +8,22 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import get_config
+from sklearn.utils.validation import has_fit_parameter
 
 from noisy_labels.confident_transition import transition_confident_learning
-from noisy_labels.fold_training import LabelledData, TrainingSet, out_of_sample_probabilities
+from noisy_labels.fold_training import (
+    LabelledData,
+    TrainingSet,
+    out_of_sample_probabilities,
+    weight_parameter,
+)
 from noisy_labels.label_folds import Fold
 from noisy_labels.label_issues import Method, find_label_issues
 from noisy_labels.label_posterior import temper, true_class_posterior
 
-Action = Literal["prune", "relabel", "reweight", "soften"]
-ACTIONS = ("prune", "relabel", "reweight", "soften")
+Action = Literal["auto", "prune", "relabel", "reweight", "soften"]
+ACTIONS = ("auto", "prune", "relabel", "reweight", "soften")
 # Rows of each class that no pruning or relabelling touches, so that no class dies out.
 KEPT_PER_CLASS = 5
 # Copies of a row with a smaller weight than this are left out.
@@ -73,6 +80,24 @@ def judge_labels(
         issues = find_label_issues(codes, pred_probs, method=method)
     issues = issues & ~_best_of_each_class(codes, posterior)
     return Verdict(pred_probs, transition, temperature, posterior, issues)
+
+
+def suitable_action(action: Action, estimator: Any) -> Action:
+    """Return the action that ``"auto"`` stands for: reweight, or relabel where weights are not accepted.
+
+    Weights keep what doubtful rows say; without them, rows that are left out tear holes that neighbours miss.
+
+    Examples
+    --------
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> suitable_action("auto", KNeighborsClassifier())
+    'relabel'
+    """
+    if action != "auto":
+        return action
+    # Weights through a Pipeline or a search have to be requested where metadata are routed.
+    routed = get_config()["enable_metadata_routing"] and not has_fit_parameter(estimator, "sample_weight")
+    return "relabel" if routed or weight_parameter(estimator) is None else "reweight"
 
 
 def cleaned_training_set(codes: NDArray[np.int64], verdict: Verdict, action: Action) -> TrainingSet:
@@ -135,6 +160,7 @@ def clean_labels(
         Of the last round.
     training : TrainingSet
     """
+    action = suitable_action(action, estimator)
     verdict = judge_labels(data.codes, pred_probs, method=method, calibrate=calibrate)
     training = cleaned_training_set(data.codes, verdict, action)
     for _ in range(n_rounds - 1):

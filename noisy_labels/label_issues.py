@@ -20,7 +20,7 @@ from noisy_labels.confident_counts import (
 )
 from noisy_labels.issue_cut_off import IssueCutOff, extend_pruning
 from noisy_labels.predicted_probabilities import RowSummary, read_labels_and_probabilities, summarize_rows
-from noisy_labels.quality_scores import margins_of_rows
+from noisy_labels.quality_scores import Score, quality_of_rows
 from sparse_data import checks
 
 Rule = Literal[
@@ -173,9 +173,8 @@ def _flag(
     if conventions == "cleanlab":
         flagged &= ~pruning_rules.agrees(labels, rows, SLACK)
     if rule.startswith("low_"):
-        scores = (
-            rows.own if rule == "low_self_confidence" else margins_of_rows(labels, pred_probs, rows.own.dtype)
-        )
+        score: Score = "self_confidence" if rule == "low_self_confidence" else "normalized_margin"
+        scores = quality_of_rows(labels, pred_probs, rows, score)
         worst = pruning_rules.lowest(scores, int(flagged.sum()))
         flagged = np.zeros(len(labels), dtype=np.bool_)
         flagged[worst] = True

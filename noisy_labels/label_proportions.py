@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import sparray
@@ -14,10 +11,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from noisy_labels.bag_classifier import BagClassifier, Values
-from noisy_labels.bag_ridge import ridge_direction, warn_of_few_bags
+from noisy_labels.bag_ridge import fit_bag_ridge, warn_of_few_bags
 from noisy_labels.count_calibration import calibrate_scores, probability_slope
 from noisy_labels.count_messages import CountFactor
 from noisy_labels.count_potentials import CountPotential
+from noisy_labels.input_scales import with_normal_scores
 from noisy_labels.loopy_propagation import belief_propagation
 from noisy_labels.nearest_neighbours import neighbour_graph
 from noisy_labels.soft_labels import fit_soft_labels, positive_logits
@@ -26,15 +24,13 @@ from sparse_data.checks import check_count, check_in_range
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-# Of all rows, numbers of those to fit to, what is known of their bags, numbers of those to score.
-FitAndScore = Callable[[Floats, Ints, CountFactor, Ints], Floats]
 
 
 class LabelProportionsClassifier(BagClassifier):
     r"""Expectation-maximisation from label proportions, started by bag ridge, around any classifier.
 
-    1. `ridge_direction` on all bags but a fold scores the rows of this fold; the likelihood of the counts
-       turns the scores of all folds into logits.
+    1. `fit_bag_ridge` on features and their normal scores; each row is scored by all bags but its own, and
+       the likelihood of the counts turns scores into logits.
     2. The exact posterior of each label given the count of its bag, smoothed by belief propagation over
        nearest neighbours: see `belief_propagation`.
     3. `estimator` is fitted to these soft labels; further rounds take its logits, bags held out by folds,
@@ -47,10 +43,12 @@ class LabelProportionsClassifier(BagClassifier):
     coupling : float, default=0.2
         Strength λ of the agreement of neighbours; 0 for no graph.
     n_neighbors : int, default=10
-    n_rounds : int, default=1
-        Times that the estimator is fitted.
-    cv : int, default=10
-        Folds of bags; 1 to score the bags that were fitted to.
+        Found by exact search, which takes long for a million rows: pass a `graph` there.
+    n_rounds : int, default=3
+        Rounds at most: one that does not make the counts of held-out bags likelier by two standard errors is
+        thrown away and the last.  1 for speed: the estimator is then fitted once.
+    cv : int, default=3
+        Folds of bags that further rounds hold out in turn, each a fit of the estimator.
     random_state : int, RandomState or None
         Of the folds and of the default estimator.
 
@@ -60,6 +58,8 @@ class LabelProportionsClassifier(BagClassifier):
         The last one fitted.
     transduce_proba_ : float array of shape (n_rows, 2)
         P(class) of the training rows given the count of their own bag: the soft labels.
+    n_rounds_ : int
+        Rounds that the soft labels come from.
     classes_ : array of shape (2,)
         0 and 1 if bags were given.
 
@@ -81,8 +81,8 @@ class LabelProportionsClassifier(BagClassifier):
         *,
         coupling: float = 0.2,
         n_neighbors: int = 10,
-        n_rounds: int = 1,
-        cv: int = 10,
+        n_rounds: int = 3,
+        cv: int = 3,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
@@ -133,7 +133,7 @@ class LabelProportionsClassifier(BagClassifier):
         rows, factor = self._read_fit(X, y, bags, proportions, counts)
         check_in_range("coupling", self.coupling, 0)
         check_count("n_rounds", self.n_rounds)
-        check_count("cv", self.cv)
+        check_count("cv", self.cv, 2)
         if bags is not None:
             warn_of_few_bags(factor, rows.shape[1])
         rng = check_random_state(self.random_state)
@@ -141,16 +141,22 @@ class LabelProportionsClassifier(BagClassifier):
         if estimator is None:
             seed = int(rng.randint(np.iinfo(np.int32).max))
             estimator = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
-        folds = rng.permutation(factor.index.ids.size) % min(self.cv, factor.index.ids.size)
         if self.coupling > 0 and graph is None and bags is not None:
             graph = neighbour_graph(StandardScaler().fit_transform(rows), n_neighbors=self.n_neighbors)
         couplings = None if graph is None or self.coupling == 0 else graph * self.coupling
-        scores = _held_out_scores(rows, factor, folds, _ridge_scores)
-        positive = _soft_labels(scores, factor, couplings, probability_slope(factor))
-        for _ in range(self.n_rounds - 1):
-            round_scores = partial(_estimator_scores, estimator, positive)
-            scores = _held_out_scores(rows, factor, folds, round_scores)
-            positive = _soft_labels(scores, factor, couplings, 1.0)
+        scores = fit_bag_ridge(with_normal_scores(rows), factor).held_out_scores
+        positive, likelihood = _soft_labels(scores, factor, couplings, probability_slope(factor))
+        n_bags = factor.index.ids.size
+        folds = rng.permutation(n_bags) % min(self.cv, n_bags)
+        self.n_rounds_ = 1
+        while self.n_rounds_ < self.n_rounds and n_bags > 1:
+            scores = _held_out_logits(estimator, rows, positive, factor, folds)
+            again, likelihood_now = _soft_labels(scores, factor, couplings, 1.0)
+            gain = likelihood_now - likelihood
+            if gain.sum() <= 2 * gain.std() * np.sqrt(n_bags):
+                break
+            positive, likelihood = again, likelihood_now
+            self.n_rounds_ += 1
         self.estimator_ = fit_soft_labels(estimator, rows, positive)
         self.transduce_proba_ = np.stack([1 - positive, positive], axis=1)
         return self
@@ -161,33 +167,22 @@ class LabelProportionsClassifier(BagClassifier):
         return positive_logits(self.estimator_, rows)
 
 
-def _held_out_scores(X: Floats, factor: CountFactor, folds: Ints, fit_and_score: FitAndScore) -> Floats:
-    """Return scores of all rows, those of each fold of bags from a fit to the other folds."""
-    scores = np.empty(X.shape[0])
-    for fold in range(folds.max() + 1):
-        own = np.flatnonzero(folds == fold)
-        others = np.flatnonzero(folds != fold) if folds.max() > 0 else own
-        train, train_factor = factor.take(others)
-        test = factor.index.rows[own].values
-        scores[test] = fit_and_score(X, train, train_factor, test)
-    return scores
-
-
-def _ridge_scores(X: Floats, train: Ints, train_factor: CountFactor, test: Ints) -> Floats:
-    weights, intercept, _ = ridge_direction(X[train], train_factor)
-    return np.asarray(X[test] @ weights + intercept)
-
-
-def _estimator_scores(
-    estimator: BaseEstimator, positive: Floats, X: Floats, train: Ints, train_factor: CountFactor, test: Ints
+def _held_out_logits(
+    estimator: BaseEstimator, X: Floats, positive: Floats, factor: CountFactor, folds: Ints
 ) -> Floats:
-    return positive_logits(fit_soft_labels(estimator, X[train], positive[train]), X[test])
+    """Return logits of all rows, those of each fold of bags from a fit to the other folds."""
+    logits = np.empty(X.shape[0])
+    for fold in range(folds.max() + 1):
+        test = folds[factor.index.codes] == fold
+        logits[test] = positive_logits(fit_soft_labels(estimator, X[~test], positive[~test]), X[test])
+    return logits
 
 
 def _soft_labels(
     scores: Floats, factor: CountFactor, couplings: sparray | None, expected_slope: float
-) -> Floats:
-    """Return P(y = 1) of each row, given its score, its neighbours and the count of its bag."""
+) -> tuple[Floats, Floats]:
+    """Return P(y = 1) given scores, neighbours and counts, and the log-likelihood of counts given scores."""
     slope, intercept = calibrate_scores(scores, factor, expected_slope=expected_slope)
     logits = slope * scores + intercept
-    return belief_propagation(logits, graph=couplings, factor=factor).probabilities
+    beliefs = belief_propagation(logits, graph=couplings, factor=factor)
+    return beliefs.probabilities, factor.run(logits)[1]

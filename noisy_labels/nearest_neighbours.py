@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Literal
 
 import numpy as np
@@ -14,10 +15,18 @@ from sparse_data.checks import check_count, check_finite, check_ndim, check_one_
 
 Metric = Literal["cosine", "euclidean"]
 Weights = Literal["symmetric", "raw"]
+Search = Literal["exact", "approximate"]
+
+_EXPANSION = 64  # candidates of the approximate search
 
 
 def neighbour_graph(
-    X: ArrayLike, *, n_neighbors: int = 10, metric: Metric = "cosine", weights: Weights = "symmetric"
+    X: ArrayLike,
+    *,
+    n_neighbors: int = 10,
+    metric: Metric = "cosine",
+    weights: Weights = "symmetric",
+    search: Search = "exact",
 ) -> csr_array:
     r"""Join each row to its nearest neighbours.
 
@@ -36,6 +45,9 @@ def neighbour_graph(
         Cosine neighbours are those of rows scaled to length 1; their distance is that of the scaled rows.
     weights : {"symmetric", "raw"}, default="symmetric"
         "raw" is the paper's :math:`e^{-\lVert x_i - x_j \rVert}` on the rows as they are.
+    search : {"exact", "approximate"}, default="exact"
+        "approximate" is a navigable small-world graph (HNSW, of usearch) in float32, for more than some
+        50,000 rows; it needs the extra `ann`.
 
     Returns
     -------
@@ -46,9 +58,13 @@ def neighbour_graph(
     ------
     ValueError
         If `X` is NaN, infinite or not two-dimensional, or an argument is out of its range.
+    ImportError
+        For an approximate search without usearch.
 
     References
     ----------
+    Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical
+    Navigable Small World graphs", 2016, arXiv:1603.09320.
     Havaldar et al., "Learning from Label Proportions: Bootstrapping Supervised Learners via Belief
     Propagation", 2024, arXiv:2310.08056.
 
@@ -64,12 +80,16 @@ def neighbour_graph(
     check_count("n_neighbors", n_neighbors)
     check_one_of("metric", metric, ("cosine", "euclidean"))
     check_one_of("weights", weights, ("symmetric", "raw"))
+    check_one_of("search", search, ("exact", "approximate"))
     n = rows.shape[0]
     k = min(n_neighbors, n - 1)
     if k < 1:
         return csr_array((n, n), dtype=np.float64)
     points = normalize(rows) if metric == "cosine" else rows
-    distance, neighbour = NearestNeighbors(n_neighbors=k).fit(points).kneighbors()
+    if search == "exact":
+        distance, neighbour = NearestNeighbors(n_neighbors=k).fit(points).kneighbors()
+    else:
+        distance, neighbour = _approximate(points, k)
     if weights == "raw":
         kernel = np.exp(-_row_distances(rows, neighbour))
     else:
@@ -83,6 +103,27 @@ def neighbour_graph(
         graph.data *= np.repeat(scale, np.diff(graph.indptr)) * scale[graph.indices] * degree.mean()
     graph.sort_indices()
     return graph
+
+
+def _approximate(points: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return distances and numbers of nearly the k nearest other rows, nearest first."""
+    try:
+        usearch = importlib.import_module("usearch.index")
+    except ImportError as error:
+        raise ImportError(
+            "search=\"approximate\" needs usearch: pip install 'sparselabels[ann]'", name="usearch"
+        ) from error
+    vectors = points.astype(np.float32)
+    graph = usearch.Index(ndim=vectors.shape[1], metric="l2sq", dtype="f32", expansion_search=_EXPANSION)
+    numbers = np.arange(vectors.shape[0])
+    graph.add(numbers, vectors)
+    found = graph.search(vectors, k + 1)
+    keys, squares = found.keys.astype(np.int64), found.distances
+    # The row itself is the nearest as a rule, but rows that are equal may come before it.
+    own = keys == numbers[:, None]
+    own[~own.any(axis=1), -1] = True
+    shape = (numbers.size, k)
+    return np.sqrt(squares[~own].reshape(shape)).astype(np.float64), keys[~own].reshape(shape)
 
 
 def _row_distances(rows: NDArray[np.float64], neighbour: NDArray[np.int64]) -> NDArray[np.float64]:

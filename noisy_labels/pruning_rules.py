@@ -58,7 +58,7 @@ def prune_by_noise_rate(
     flagged = np.zeros(len(labels), dtype=np.bool_)
     totals = np.bincount(labels, minlength=n_classes)
     disagreeing = np.flatnonzero(rows.argmax != labels)
-    members, bounds = _grouped(labels[disagreeing], n_classes)
+    members, bounds = rows_by_class(labels[disagreeing], n_classes)
 
     def flag(start: int, stop: int) -> list[tuple[int, int]]:
         unsettled, remaining = np.empty(n_classes, dtype=np.int64), []
@@ -107,12 +107,13 @@ def agrees(labels: NDArray[Any], rows: RowSummary, slack: float) -> NDArray[np.b
 
 def _classes(labels: NDArray[Any], n_classes: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
     """Yield each class and its rows, in the order of the rows."""
-    members, bounds = _grouped(labels, n_classes)
+    members, bounds = rows_by_class(labels, n_classes)
     for given in range(n_classes):
         yield given, members[bounds[given] : bounds[given + 1]]
 
 
-def _grouped(labels: NDArray[Any], n_classes: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+def rows_by_class(labels: NDArray[Any], n_classes: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Return the rows ordered by class, in their order within it, and where each class begins."""
     bounds = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=n_classes))])
     # Radix sort, where the type has 16 bits: linear.
     small = labels.astype(np.uint16) if n_classes <= 1 << 16 else labels

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from noisy_labels import confident_joint_kernels as kernels
 from noisy_labels.confident_counts import confident_thresholds
 from noisy_labels.predicted_probabilities import (
+    RowSummary,
     blocks,
     over_threads,
     read_labels_and_probabilities,
@@ -21,6 +22,7 @@ from sparse_data import checks
 Score = Literal["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
 Weights = Literal["accuracy", "uniform", "log_loss"]
 _SCORES = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
+_CACHED_VALUES = 1 << 15  # numbers that stay in the cache between the steps of a formula
 _TEMPERATURES = (1e-4, 1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 2e2)
 
 
@@ -89,9 +91,7 @@ def label_quality(
     if adjust:
         thresholds = confident_thresholds(given, probabilities)
         return _scores(given, probabilities, rows.own.dtype, score, thresholds.max() - thresholds)
-    if score == "self_confidence":
-        return rows.own
-    return _scores(given, probabilities, rows.own.dtype, score)
+    return quality_of_rows(given, probabilities, rows, score)
 
 
 def ensemble_label_quality(
@@ -142,9 +142,13 @@ def ensemble_label_quality(
     return np.asarray(np.average(scores, axis=0, weights=shares), dtype=np.float64)
 
 
-def margins_of_rows(labels: NDArray[Any], pred_probs: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the normalized margins of rows that have been checked."""
-    return _scores(labels, pred_probs, dtype, "normalized_margin")
+def quality_of_rows(
+    labels: NDArray[Any], pred_probs: NDArray[Any], rows: RowSummary, score: Score
+) -> NDArray[Any]:
+    """Return the scores of `label_quality` for rows that `summarize_rows` has checked."""
+    if score == "self_confidence":
+        return rows.own
+    return _scores(labels, pred_probs, rows.own.dtype, score)
 
 
 def _scores(
@@ -166,10 +170,25 @@ def _scores(
             elif score == "normalized_margin":
                 kernels.margin_block(block, given, scores[first:last])
             else:
-                kernels.entropy_block(block, given, scores[first:last])
+                scores[first:last] = _entropy_scores(block, given)
 
     over_threads(fill, len(labels), pred_probs.size)
     return scores
+
+
+def _entropy_scores(block: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return log(c + 1) / c with c = H(p) / log K / p_given."""
+    n_rows, n_classes = block.shape
+    entropies = np.zeros(n_rows)
+    step = max(1, _CACHED_VALUES // n_classes)
+    for start in range(0, n_rows if n_classes > 1 else 0, step):
+        part = block[start : start + step]
+        # The smallest normal number instead of 0: its logarithm is finite, and nothing is added.
+        logs = np.maximum(part, np.finfo(part.dtype).tiny)
+        np.log(logs, out=logs)
+        entropies[start : start + step] = -np.einsum("ij,ij->i", part, logs) / np.log(n_classes)
+    ratio = entropies / np.maximum(block[np.arange(n_rows), labels].astype(np.float64), 1e-6)
+    return np.asarray(np.log(ratio + 1) / np.maximum(ratio, 1e-6), dtype=np.float64)
 
 
 def _model_weights(

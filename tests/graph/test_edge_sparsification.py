@@ -259,3 +259,21 @@ def test_transform_prints_and_checks():
     ):
         with pytest.raises(ValueError, match=message):
             SparsifyEdges(**options)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_given_scores_that_both_directions_share(graph_of, seed):
+    """Those of a pair are equal here, and many pairs are tied; self-loops have the lowest."""
+    edges = torch.cat([graph_of(9, 20, seed), torch.arange(3).repeat(2, 1)], dim=1)
+    edges = edges[:, torch.randperm(edges.shape[1], generator=torch.Generator().manual_seed(seed))]
+    scores = (edges.sum(dim=0) % 4).double()
+    scores[edges[0] == edges[1]] = -5.0
+    for ratio in (0.0, 0.3, 0.5, 1.0):
+        _, mask = sparsify_edges(edges, ratio, score=scores)
+        assert mask.tolist() == slow_kept(edges, scores, ratio, undirected=True)
+        assert mask[edges[0] == edges[1]].all()
+        _, again = sparsify_edges(edges, ratio, score=scores.neg().exp().neg())
+        assert torch.equal(mask, again)
+    lopsided = scores + 0.1 * (edges[0] < edges[1])
+    _, mask = sparsify_edges(edges, 0.5, score=lopsided)
+    assert mask.tolist() == slow_kept(edges, lopsided, 0.5, undirected=True)

@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils import prune
 from torch_geometric.nn import GCN, GCNConv, GINConv, SAGEConv
 
-from graph.sparse_export import to_csr, to_sorted_edge_index
+from graph.sparse_export import cache_normalization, to_csr, to_sorted_edge_index
 from graph.torch_prune import make_permanent, to_torch_prune
 
 LAYERS = {
@@ -74,3 +74,16 @@ def test_masks_must_fit():
     for wrong in ({"no_such": torch.ones(1)}, {"convs.0.lin.weight": torch.ones(2, 2)}):
         with pytest.raises(ValueError, match="`weight_mask` must have the names and shapes"):
             to_torch_prune(model, {**masks, **wrong})
+
+
+def test_cached_normalization_predicts_the_same_and_leaves_the_network(communities):
+    network = GCN(8, 4, 2, 3, dropout=0.5).train()
+    copied = cache_normalization(network)
+    expected = copy.deepcopy(network).eval()(communities.x, communities.edge_index)
+    csr = to_csr(communities.edge_index, num_nodes=40)
+    for form in (csr, csr):
+        torch.testing.assert_close(copied(communities.x, form), expected, rtol=1e-4, atol=1e-5)
+    assert network.training
+    assert not network.convs[0].cached
+    again = cache_normalization(copied)  # forgets the graph of the copy
+    assert not torch.allclose(again(communities.x, communities.edge_index[:, :0]), expected)

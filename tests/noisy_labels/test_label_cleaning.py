@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from noisy_labels.fold_training import LabelledData, out_of_sample_probabilities
 from noisy_labels.label_cleaning import (
@@ -13,6 +17,7 @@ from noisy_labels.label_cleaning import (
     clean_labels,
     cleaned_training_set,
     judge_labels,
+    suitable_action,
 )
 from noisy_labels.label_folds import label_folds
 from noisy_labels.label_issues import find_label_issues
@@ -29,6 +34,21 @@ def blobs():
 
 def verdict_of(posterior, issues):
     return Verdict(posterior, np.eye(2), 1.0, posterior, np.array(issues))
+
+
+def test_action_that_suits_an_estimator():
+    weighted, plain = LogisticRegression(), KNeighborsClassifier()
+    for estimator, expected in [
+        (weighted, "reweight"),
+        (make_pipeline(StandardScaler(), weighted), "reweight"),
+        (plain, "relabel"),
+        (make_pipeline(StandardScaler(), plain), "relabel"),
+    ]:
+        assert suitable_action("auto", estimator) == expected
+        assert suitable_action("prune", estimator) == "prune"
+    with config_context(enable_metadata_routing=True):
+        assert suitable_action("auto", weighted) == "reweight"
+        assert suitable_action("auto", make_pipeline(StandardScaler(), weighted)) == "relabel"
 
 
 def test_actions_by_hand():

@@ -92,6 +92,42 @@ def test_masks_equal_cleanlabs_on_digits(digits, filter_by):
         np.testing.assert_array_equal(find_label_issues(labels, probs, method="cleanlab"), expected)
 
 
+def published(name):
+    """Return given labels and published probabilities of a real set, rows summing to 1."""
+    if name in ("worst", "aggregate"):
+        folder = DATA / "cifar10n-cv-pred-probs" / name
+        labels = np.load(folder / "labels.npz")["noisy_labels"]
+        probs = np.load(folder / "resnet18.pred_probs.npy")
+    else:
+        folder = DATA / "label-errors-cleanlab"
+        labels = np.load(folder / "labels" / f"{name}_test_set_original_labels.npy")
+        probs = np.load(folder / "pred_probs" / f"{name}_test_set_pyx.npy")
+    return labels.astype(np.int64), probs / probs.sum(axis=1, keepdims=True)
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["mnist", "imdb", "worst", "aggregate"])
+@pytest.mark.filterwarnings("ignore:May not flag all label issues")
+def test_masks_equal_cleanlabs_on_published_probabilities(name):
+    cleanlab = pytest.importorskip("cleanlab.filter")
+    labels, probs = published(name)
+    for filter_by, method in FILTERS.items():
+        expected = cleanlab.find_label_issues(labels, probs, filter_by=filter_by, n_jobs=1)
+        found = find_label_issues(labels, probs, method=method, conventions="cleanlab")
+        np.testing.assert_array_equal(found, expected, err_msg=method)
+        assert found.any()
+
+
+@needs_data
+def test_sums_off_by_rounding_are_repaired():
+    folder = DATA / "label-errors-cleanlab"
+    raw = np.load(folder / "pred_probs" / "imdb_test_set_pyx.npy")
+    labels, probs = published("imdb")
+    with pytest.warns(UserWarning, match="`pred_probs` has rows whose sum differs from 1"):
+        found = find_label_issues(labels, raw, method="cleanlab")
+    np.testing.assert_array_equal(found, find_label_issues(labels, probs, method="cleanlab"))
+
+
 def test_conventions_differ_in_agreeing_rows_and_collisions_only():
     labels, probs = predictions(1, 2000, 6, noise=0.3, sharpness=2)
     probs = probs * np.array([1, 1, 1, 1, 1, 0.2])  # a class that never reaches what others have to reach

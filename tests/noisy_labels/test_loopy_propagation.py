@@ -195,6 +195,19 @@ def test_neighbour_graph_against_loops():
     np.testing.assert_allclose(neighbour_graph(X, n_neighbors=k, weights="raw").toarray(), raw, atol=1e-12)
 
 
+def test_approximate_search_finds_nearly_all_neighbours():
+    pytest.importorskip("usearch")
+    rows = np.random.default_rng(0).normal(size=(600, 5))
+    exact, near = (neighbour_graph(rows, n_neighbors=6, search=how) for how in ("exact", "approximate"))
+    common = (exact != 0).multiply(near != 0).sum()
+    assert common > 0.97 * max(exact.nnz, near.nnz)
+    assert near.diagonal().sum() == 0
+    same = (exact != 0).multiply(near != 0)
+    assert abs((exact - near).multiply(same)).max() < 0.05 * exact.max()
+    assert neighbour_graph(np.ones((4, 2)), n_neighbors=9, search="approximate").nnz == 12
+    np.testing.assert_allclose((near - near.T).data, 0)
+
+
 def test_neighbour_graph_of_few_and_equal_rows():
     assert neighbour_graph([[1.0, 2.0]]).nnz == 0
     graph = neighbour_graph(np.ones((4, 2)), n_neighbors=9)

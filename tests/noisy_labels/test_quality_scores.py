@@ -44,6 +44,21 @@ def test_scores_from_their_equations():
     )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_entropy_of_probabilities_of_every_size(dtype):
+    # 2^-149 to 1, next to powers of two and times the square root of 1/2, where the series changes.
+    powers = 2.0 ** -np.arange(0, 149)
+    tops = np.r_[powers, powers * np.sqrt(0.5), np.nextafter(powers, 0), np.nextafter(powers, 2), 0.9999999]
+    tops = np.minimum(tops, 1).astype(dtype)
+    probs = np.column_stack([tops, 1 - tops, np.zeros_like(tops)])
+    wide = probs.astype(np.float64)
+    entropy = -np.sum(wide * np.log(np.where(wide > 0, wide, 1)), axis=1)
+    ratio = entropy / np.log(3) / np.maximum(wide[:, 1], 1e-6)
+    expected = np.where(ratio > 1e-6, np.log1p(ratio) / np.maximum(ratio, 1e-6), np.log1p(ratio) * 1e6)
+    found = label_quality(np.ones(len(probs), dtype=int), probs, score="confidence_weighted_entropy")
+    np.testing.assert_allclose(found, expected, rtol=1e-6 if dtype == np.float32 else 1e-11, atol=1e-9)
+
+
 def test_single_class_and_certain_rows():
     for score in SCORES[:2]:
         assert label_quality([0, 0], np.ones((2, 1)), score=score).tolist() == [1, 1]
