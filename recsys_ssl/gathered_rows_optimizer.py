@@ -99,11 +99,13 @@ class GatheredRowsOptimizer(MixedIntoOptimizer):
     def _add_slot(
         self, table: Any, name: str, shape: tuple[int, ...], first: float, dtype: str | None = None
     ) -> Any:
-        # A constant of 0 would be made as a product, in memory of its own.
-        initializer = keras.initializers.Constant(first) if first else keras.initializers.Zeros()
-        path = table.path.replace("/", "_")
-        dtype = table.dtype if dtype is None else dtype
-        return self.add_variable(shape=shape, initializer=initializer, dtype=dtype, name=f"{path}_{name}")
+        backend, path = backend_module(), table.path.replace("/", "_")
+        return self.add_variable(
+            shape=shape,
+            initializer=lambda shape, dtype: backend.filled(shape, first, dtype),
+            dtype=table.dtype if dtype is None else dtype,
+            name=f"{path}_{name}",
+        )
 
     def reset_rows(self, variable: Any, rows: Any) -> None:
         """Set a table's slots to their first values in some rows, as for a row given to another id.
@@ -221,7 +223,7 @@ class GatheredRowsOptimizer(MixedIntoOptimizer):
     def _update_table(self, gradient: RowGradient, table: Any) -> None:
         backend = backend_module()
         rows, values = gradient.rows, ops.cast(self._clipped(gradient.values), table.dtype)
-        slots = self._trained.slots[self._place(table)]
+        slots = self.slots(table)
         learning_rate = ops.cast(self.learning_rate, table.dtype)
         before = backend.read_rows(table, rows)
         if self.weight_decay is not None and self._use_weight_decay(table):
@@ -232,6 +234,10 @@ class GatheredRowsOptimizer(MixedIntoOptimizer):
         for slot, value in zip(slots, slots_after, strict=True):
             backend.write_rows(slot, rows, value)
         backend.write_rows(table, rows, after)
+
+    def slots(self, table: Any) -> list[Any]:
+        """Return the slots of a table, once the optimizer is built."""
+        return self._trained.slots[self._place(table)]
 
     def _place(self, table: Any) -> int:
         return next(place for place, known in enumerate(self._trained.tables) if known is table)

@@ -89,11 +89,14 @@ class SparseEmbedding(keras.layers.Layer):
         self.padding_id = padding_id
         # On CPU the rows of a batch are found by ops whose shapes XLA would have to know.
         self.supports_jit = keras.backend.backend() != "tensorflow" or backend_module().shapes_are_fixed()
+        backend = backend_module()
         in_blocks = can_be_made_in_blocks(self.embeddings_initializer, self.num_rows, self.dim)
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.num_rows, self.dim),
-            initializer="zeros" if in_blocks else self.embeddings_initializer,
+            initializer=(lambda shape, dtype: backend.filled(shape, 0.0, dtype))
+            if in_blocks
+            else self.embeddings_initializer,
             dtype=self.variable_dtype,
             autocast=False,
         )

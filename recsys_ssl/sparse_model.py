@@ -33,11 +33,41 @@ class SparseTraining(MixedIntoModel):
 
     train_function: Any
 
+    @property
+    def jit_compile(self) -> bool:
+        """Whether Keras compiles whole steps with XLA, as set by ``compile``.
+
+        In TensorFlow on a CPU it cannot, since rows are found by ops that XLA does not have. There
+        ``compile(..., jit_compile=True)`` makes a train step one program between reading the rows of the
+        batch and writing them back, which takes about a second for every shape of a batch. Steps stay as they
+        are where ids do not depend on the batch alone, tables are read otherwise than by lookups, gradients
+        are accumulated or a strategy distributes the model.
+        """
+        found: bool = super().jit_compile
+        return found
+
+    @jit_compile.setter
+    def jit_compile(self, value: Any) -> None:
+        # Keras would warn that it compiles nothing.
+        keras.Model.jit_compile.fset(self, False if self._is_cut_at_rows() else value)
+
+    def _is_cut_at_rows(self) -> bool:
+        if keras.backend.backend() != "tensorflow" or backend_module().shapes_are_fixed():
+            return False
+        return not all(layer.supports_jit for layer in self._flatten_layers())
+
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
         """Run one step; in JAX a function from state and data to logs and state."""
         if not self._has_tables():
             return super().train_step(*args, **kwargs)
         self._check_optimizer()
+        # What `compile` was asked for: the property is False by now.
+        if self._compile_config.config["jit_compile"] and self._is_cut_at_rows():
+            from recsys_ssl.sparse_training.tensorflow_step import compiled_step
+
+            logs = compiled_step(self, *args, **kwargs)
+            if logs is not None:
+                return logs
         if keras.backend.backend() != "jax":
             return super().train_step(*args, **kwargs)
         return self._gathered_train_step(*args, **kwargs)

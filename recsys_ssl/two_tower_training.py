@@ -34,6 +34,7 @@ Encoded = Mapping[str, NDArray[Any]]
 VALIDATION_USERS = 4096
 STEPS_AT_ONCE = 8  # of TensorFlow, between two looks at the callbacks
 VECTORS_AT_ONCE = 8192
+COMPILED_FROM = 500  # steps
 
 
 @dataclass(frozen=True)
@@ -189,9 +190,11 @@ def train_two_tower(
         ProgressBar(len(batches) * batches.batch_size, description=description, disable=not verbose),
     ]
     data, steps_at_once = _as_fast_data(batches, callbacks)
+    # Batches of one shape: in TensorFlow compiling them pays off after some hundred steps.
+    long = epochs * len(batches) >= COMPILED_FROM
     model.compile(
         optimizer=optimizer(learning_rate),
-        jit_compile=keras.backend.backend() == "jax",
+        jit_compile={"jax": True, "tensorflow": long}.get(keras.backend.backend(), False),
         steps_per_execution=steps_at_once,
     )
     run = TrainingRun(model)

@@ -24,6 +24,7 @@ ALLOWED = {
     "sparse_data/ops_triton_launch.py": {"torch", "triton"},
     "recsys_ssl/sparse_training/tensorflow.py": {"tensorflow"},
     "recsys_ssl/sparse_training/tensorflow_batches.py": {"keras", "tensorflow"},
+    "recsys_ssl/sparse_training/tensorflow_step.py": {"keras", "tensorflow"},
     "recsys_ssl/sparse_training/jax.py": {"jax", "keras"},
     "recsys_ssl/sparse_training/torch.py": {"torch"},
     "recsys_ssl/tfrs/__init__.py": {"keras"},

@@ -3,7 +3,8 @@ r"""Gathered rows: look rows up, differentiate with respect to them, update them
 For the unique ids *r* of a batch, :math:`W_r` is gathered, :math:`\partial L / \partial W_r` computed, and
 :math:`W_r` and its slots written back; nothing reads or writes another row. Every backend's module has the
 same names: ``lookup`` and ``pooled``; ``row_gradient``, ``read_rows``, ``write_rows`` and ``update_touched``;
-``fill`` for first values; ``refusal`` of gradients that are not finite; ``visible_values`` and ``compiled``.
+``filled`` and ``fill`` for first values; ``refusal`` of gradients that are not finite; ``visible_values`` and
+``compiled``.
 """
 
 from __future__ import annotations

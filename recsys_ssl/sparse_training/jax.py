@@ -153,6 +153,11 @@ def write_rows(variable: Any, rows: Tensor, values: Tensor) -> None:
     variable.assign(value.at[rows].set(values.astype(value.dtype), mode="drop"))
 
 
+def filled(shape: Sequence[int], value: float, dtype: str) -> Tensor:
+    """First values of a table or a slot, all alike."""
+    return jnp.full(tuple(shape), value, dtype)
+
+
 def fill(variable: Any, blocks: Iterable[tuple[int, Tensor]]) -> None:
     """Write blocks of rows in place, each from the row at which it begins."""
     table = variable.value

@@ -11,12 +11,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from recsys_ssl.sparse_training.row_gradient import REFUSAL, RowGradient
+from recsys_ssl.sparse_training.tensorflow_step import rows_of_step
 
 Tensor = Any
 
 
 def lookup(variable: Any, ids: Tensor) -> Tensor:
     """Rows of the table by id, shape (..., dim); the table itself is not read."""
+    if (rows := rows_of_step(variable)) is not None:
+        return rows.take(variable, ids)
     rows = tf.gather(variable.value, ids)
     if not shapes_are_fixed():
         return rows  # on CPU an id that is no row stops the step
@@ -63,6 +66,8 @@ def _sorted_row_gradient(ids: Tensor, gradients: Tensor, num_rows: int) -> RowGr
 
 def read_rows(variable: Any, rows: Tensor) -> Tensor:
     """Rows of a variable, of any content where a row lies behind its end."""
+    if (handed := rows_of_step(variable)) is not None:
+        return handed.rows[id(variable)]
     if shapes_are_fixed():
         rows = tf.minimum(rows, tf.cast(variable.shape[0], rows.dtype) - 1)
     return tf.gather(variable.value, rows)
@@ -70,7 +75,15 @@ def read_rows(variable: Any, rows: Tensor) -> Tensor:
 
 def write_rows(variable: Any, rows: Tensor, values: Tensor) -> None:
     """Write rows in place; those behind the end of the variable are dropped."""
+    if (handed := rows_of_step(variable)) is not None:
+        handed.rows[id(variable)] = tf.cast(values, variable.value.dtype)
+        return
     variable.value.scatter_update(tf.IndexedSlices(tf.cast(values, variable.value.dtype), rows))
+
+
+def filled(shape: Sequence[int], value: float, dtype: str) -> Tensor:
+    """First values of a table or a slot, all alike."""
+    return tf.fill(tuple(shape), tf.cast(value, dtype))
 
 
 def fill(variable: Any, blocks: Iterable[tuple[int, Tensor]]) -> None:
@@ -119,8 +132,17 @@ def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def refusal(
     finite: Tensor, variables: Sequence[Any], gradients: list[RowGradient | None], refused_steps: Any
 ) -> Iterator[list[RowGradient | None]]:
-    """Stop before the first update where a gradient is not finite; XLA leaves the check out."""
-    del variables, refused_steps
+    """Stop before the first update where a gradient is not finite; XLA leaves the check out.
+
+    In a compiled step, which cannot stop, variables stay as they were and the step stops after it.
+    """
+    del refused_steps
+    if (handed := rows_of_step()) is not None:
+        handed.finite, before = finite, [tf.convert_to_tensor(variable.value) for variable in variables]
+        yield gradients
+        for variable, old in zip(variables, before, strict=True):
+            variable.assign(tf.where(finite, variable.value, old))
+        return
     check = tf.debugging.Assert(finite, [REFUSAL])
     with tf.control_dependencies([] if check is None else [check]):
         yield gradients
