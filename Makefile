@@ -16,7 +16,7 @@ demo: $(STAMP)
 	$(BIN)/python -m recsys_ssl demo --output demo-output
 
 test: lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -24,7 +24,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 examples: $(STAMP)
-	ls examples/*.py | xargs -P 2 -I SCRIPT $(BIN)/python SCRIPT --fast
+	ls examples/*.py | OMP_NUM_THREADS=1 xargs -P 2 -I SCRIPT $(BIN)/python SCRIPT --fast
 
 bench: $(STAMP)
 	set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done

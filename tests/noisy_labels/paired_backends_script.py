@@ -43,9 +43,8 @@ def main() -> None:
         "jocor": CoTeachingClassifier(exchange=JoCoR(), noise_rate=0.2, exchange_epochs=1, **QUICK),
         "mix": DivideMixClassifier(mix_epochs=2, **QUICK),
     }
-    if (
-        found["backend"] == "jax"
-    ):  # which compiles every method for seconds; the rules differ by what they select
+    # JAX compiles every method for seconds, and the rules differ by what they select alone.
+    if found["backend"] == "jax":
         del models["plus"], models["jocor"]
     for name, model in models.items():
         found["scores"][name] = model.fit(X, noisy).score(X, true)
