@@ -121,10 +121,7 @@ def summary(results: ResultsFile) -> str:
         cells = []
         for column in columns:
             name, field = ("ce", "best_epoch_accuracy") if column == "ce_best" else (column, "accuracy")
-            wanted = {"noise": noise, "rate": str(rate), "engine": name}
-            rows = [row for row in results.rows() if all(row[key] == value for key, value in wanted.items())]
-            found = [float(row[field]) for row in rows]
-            cells.append(f"{np.mean(found):.3f} ± {np.std(found):.3f} ({len(found)})" if found else "")
+            cells.append(results.mean_and_spread(field, noise=noise, rate=rate, engine=name))
         lines.append(f"| {noise} {rate} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

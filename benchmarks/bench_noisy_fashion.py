@@ -106,12 +106,9 @@ def summary(results: ResultsFile) -> str:
     names = [f"{engine} {field}" for engine, field in columns]
     lines = ["| noise | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(columns)]
     for noise, rate in CELLS:
-        cells = []
-        for engine, field in columns:
-            wanted = {"noise": noise, "rate": str(rate), "engine": engine}
-            rows = [row for row in results.rows() if all(row[key] == value for key, value in wanted.items())]
-            found = [float(row[field]) for row in rows]
-            cells.append(f"{np.mean(found):.3f} ± {np.std(found):.3f} ({len(found)})" if found else "")
+        cells = [
+            results.mean_and_spread(field, noise=noise, rate=rate, engine=engine) for engine, field in columns
+        ]
         lines.append(f"| {noise} {rate} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import platform
 import shlex
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,16 @@ class ResultsFile:
         """Return whether a run with these values of the key is there."""
         wanted = [_as_text(options[name]) for name in self.key]
         return any([row[name] for name in self.key] == wanted for row in self.rows())
+
+    def mean_and_spread(self, column: str, **wanted: Any) -> str:
+        """Return mean, sample deviation and number of a column in the rows with these values; "" for none."""
+        texts = {name: _as_text(value) for name, value in wanted.items()}
+        rows = [row for row in self.rows() if all(row[name] == text for name, text in texts.items())]
+        values = [float(row[column]) for row in rows]
+        if not values:
+            return ""
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        return f"{statistics.fmean(values):.3f} ± {spread:.3f} ({len(values)})"
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row to disk at once; a new file gets its header from the first row."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -105,3 +105,49 @@ class BagClassifier(ClassifierMixin, BaseEstimator, ABC):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         return tags
+
+
+class CountScoreClassifier(BagClassifier):
+    """A classifier by one score a row, to which the counts of the training bags are added afterwards."""
+
+    transduce_proba_: Floats
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        bags: ArrayLike | Bags | None = None,
+        proportions: Values | None = None,
+        counts: Values | CountPotential | None = None,
+    ) -> Self:
+        """Fit to the counts of bags, or to labels.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_rows, n_features)
+        y : array_like of shape (n_rows,), optional
+            Labels of two classes, each row a bag of one.  Not looked at if `bags` is given.
+        bags : array_like of shape (n_rows,) or Bags, optional
+            The bag of each row, see `read_bags`.
+        proportions, counts : optional
+            One of them with `bags`, see `read_counts`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For NaN in `X`, bags and counts that do not fit, or parameters out of range.
+        """
+        rows, factor = self._read_fit(X, y, bags, proportions, counts)
+        logits = self._fit_logits(rows, factor, bagged=bags is not None)
+        positive = expit(logits + factor.messages(logits))
+        self.transduce_proba_ = np.stack([1 - positive, positive], axis=1)
+        return self
+
+    @abstractmethod
+    def _fit_logits(self, rows: Floats, factor: CountFactor, *, bagged: bool) -> Floats:
+        """Fit, and return the log odds of the training rows; `bagged` unless they came with labels."""

@@ -7,14 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
-from noisy_labels.bag_classifier import BagClassifier, Values
+from noisy_labels.bag_classifier import CountScoreClassifier
 from noisy_labels.count_calibration import calibrate_scores, probability_slope
 from noisy_labels.count_messages import CountFactor
-from noisy_labels.count_potentials import CountPotential
 from noisy_labels.input_scales import two_deviation_scales
-from sparse_data import Bags
 from sparse_data.checks import check_finite, check_nonempty
 
 Floats = NDArray[np.float64]
@@ -108,7 +105,7 @@ def _row_products(
     return products
 
 
-class BagRidge(BagClassifier):
+class BagRidge(CountScoreClassifier):
     r"""Linear classifier by ridge regression of bag proportions on bag means.
 
     `fit_bag_ridge` finds the weights; the likelihood of the counts turns scores, each without its own bag,
@@ -131,6 +128,11 @@ class BagRidge(BagClassifier):
     classes_ : array of shape (2,)
         0 and 1 if bags were given.
 
+    Warns
+    -----
+    UserWarning
+        In `fit`, if there are fewer bags than features.
+
     Examples
     --------
     >>> X = [[0.0], [1.0], [0.2], [0.1], [0.9], [1.1]]
@@ -142,46 +144,11 @@ class BagRidge(BagClassifier):
     def __init__(self, alphas: ArrayLike | None = None) -> None:
         self.alphas = alphas
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike | None = None,
-        *,
-        bags: ArrayLike | Bags | None = None,
-        proportions: Values | None = None,
-        counts: Values | CountPotential | None = None,
-    ) -> BagRidge:
-        """Fit to the counts of bags, or to labels.
-
-        Parameters
-        ----------
-        X : array_like of shape (n_rows, n_features)
-        y : array_like of shape (n_rows,), optional
-            Labels of two classes, each row a bag of one.  Not looked at if `bags` is given.
-        bags : array_like of shape (n_rows,) or Bags, optional
-            The bag of each row, see `read_bags`.
-        proportions, counts : optional
-            One of them with `bags`, see `read_counts`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            For NaN in `X`, or bags and counts that do not fit.
-
-        Warns
-        -----
-        UserWarning
-            If there are fewer bags than features.
-        """
+    def _fit_logits(self, rows: Floats, factor: CountFactor, *, bagged: bool) -> Floats:
         alphas = _ALPHAS if self.alphas is None else self.alphas
-        rows, factor = self._read_fit(X, y, bags, proportions, counts)
         if not (check_nonempty("alphas", check_finite("alphas", alphas)) > 0).all():
             raise ValueError(f"`alphas` must be above 0; got {alphas}. Leave out those that are not.")
-        if bags is not None:
+        if bagged:
             warn_of_few_bags(factor, rows.shape[1])
         found = fit_bag_ridge(rows, factor, alphas=alphas)
         self.alpha_ = found.alpha
@@ -189,11 +156,8 @@ class BagRidge(BagClassifier):
             found.held_out_scores, factor, expected_slope=probability_slope(factor)
         )
         self.coef_ = slope * found.weights
-        logits = slope * found.held_out_scores + intercept
         self.intercept_ = slope * found.intercept + intercept
-        positive = expit(logits + factor.messages(logits))
-        self.transduce_proba_ = np.stack([1 - positive, positive], axis=1)
-        return self
+        return np.asarray(slope * found.held_out_scores + intercept)
 
     def decision_function(self, X: ArrayLike) -> Floats:
         """Return the log odds of `classes_[1]`, shape (n_rows,)."""

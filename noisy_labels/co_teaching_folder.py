@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -21,8 +17,16 @@ from noisy_labels.divide_mix import DivideMixClassifier
 from noisy_labels.jocor import JoCoR
 from noisy_labels.paired_classifier import PairedClassifier
 from noisy_labels.paired_networks import PairedNetworks
+from sparse_data.saved_folder import (
+    plain_number,
+    read_arrays,
+    read_folder,
+    write_arrays,
+    write_folder,
+    write_text,
+)
 
-KIND, VERSION = "classifier of two networks", 1
+KIND = "classifier of two networks"
 DESCRIPTION, ARRAYS = "classifier.json", "arrays.npz"
 CLASSES = {kind.__name__: kind for kind in (CoTeachingClassifier, DivideMixClassifier)}
 RULES = {rule.__name__: rule for rule in (CoTeachingPlus, JoCoR)}
@@ -73,37 +77,15 @@ def write_classifier(model: PairedClassifier, path: str | os.PathLike[str]) -> N
     TypeError
         If a parameter or a layer cannot be written.
     """
-    target = Path(path).resolve()
-    if target.exists() and not (target.is_dir() and (_is_saved(target) or not any(target.iterdir()))):
-        raise FileExistsError(
-            f"`path` must be new, empty or a saved {KIND}; got {str(target)!r}, which is something else. "
-            "Choose another path."
-        )
+    text = json.dumps(_description(model), indent=1, default=plain_number)
     arrays = {f"weight_{i}": values for i, values in enumerate(model.networks_.get_weights())}
     if model.path_ is not None:
         arrays["path_accuracy"] = model.path_.accuracy
-    description = _description(model)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        with open(fresh / ARRAYS, "wb") as stream:
-            np.savez(stream, **arrays)
-        description["sha256"] = _checksum(fresh / ARRAYS)
-        text = json.dumps(description, indent=1, default=_plain)
-        (fresh / DESCRIPTION).write_text(text, encoding="utf-8")
-        fresh.chmod(0o755)  # mkdtemp's folders are private
-        earlier = fresh.with_name(f"{fresh.name}.earlier")
-        if target.exists():
-            target.rename(earlier)
-        try:
-            fresh.rename(target)
-        except OSError:
-            if earlier.exists():
-                earlier.rename(target)
-            raise
-        shutil.rmtree(earlier, ignore_errors=True)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    write_folder(
+        path,
+        KIND,
+        {DESCRIPTION: lambda file: write_text(file, text), ARRAYS: lambda file: write_arrays(file, arrays)},
+    )
 
 
 def load_co_teaching(path: str | os.PathLike[str]) -> Any:
@@ -125,27 +107,9 @@ def load_co_teaching(path: str | os.PathLike[str]) -> Any:
     ValueError
         If it is not a saved classifier, of a newer format, or truncated or altered.
     """
-    folder = Path(path)
-    if not folder.exists():
-        raise FileNotFoundError(f"`path` must be an existing folder; got {str(path)!r}. Check the path.")
-    if not _is_saved(folder):
-        raise ValueError(
-            f"`path` must be a saved {KIND}; got {str(path)!r}. Pass the folder that `save` wrote."
-        )
+    folder = read_folder(path, KIND, files=(DESCRIPTION, ARRAYS))
     description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    if description["version"] > VERSION:
-        raise ValueError(
-            f"`path` must be of format {VERSION} or older; got format {description['version']}. Update "
-            "sparselabels to read it."
-        )
-    if not (folder / ARRAYS).is_file() or _checksum(folder / ARRAYS) != description["sha256"]:
-        raise ValueError(
-            f"`path` must be a complete {KIND}; got {str(path)!r}, where {ARRAYS!r} is missing or altered. "
-            "Save it again, or restore a copy."
-        )
-    with np.load(folder / ARRAYS, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    return _rebuilt(description, arrays)
+    return _rebuilt(description, read_arrays(folder / ARRAYS))
 
 
 def _description(model: PairedClassifier) -> dict[str, Any]:
@@ -157,8 +121,6 @@ def _description(model: PairedClassifier) -> dict[str, Any]:
     path = model.path_
     networks: PairedNetworks = model.networks_
     return {
-        "kind": KIND,
-        "version": VERSION,
         "class": type(model).__name__,
         "parameters": parameters,
         "networks": networks.get_config(),
@@ -201,23 +163,3 @@ def _from_json(value: Any) -> Any:
         fields = dict(value)
         return RULES[fields.pop("rule")](**fields)
     return value
-
-
-def _is_saved(folder: Path) -> bool:
-    try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(description, dict) and description.get("kind") == KIND
-
-
-def _checksum(file: Path) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """Return a NumPy number, as a parameter search sets them, as one of Python's."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"a saved classifier holds numbers, text and Keras layers; got {type(value).__name__}")

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import Module, ModuleList
 from torch.nn.functional import cross_entropy
 
+from noisy_labels.forget_schedule import forget_schedule
 from noisy_labels.graph_network_classifier import GraphNetworkClassifier
 from noisy_labels.labelled_graph import LabelledGraph, Nodes, Validation
 from noisy_labels.node_networks import NetworkName
@@ -102,10 +103,10 @@ class GraphCoTeachingClassifier(GraphNetworkClassifier):
     def _fit_graph(self, graph: LabelledGraph) -> None:
         self.model_ = ModuleList([self._new_network(graph), self._new_network(graph)])
         codes, nodes = graph.codes[graph.train], self._inputs(graph.nodes)
+        left_out = forget_schedule(self.epochs, self.noise_rate, n_gradual=self.ramp_epochs)
 
         def loss(epoch: int) -> Tensor:
-            left_out = self.noise_rate * min(epoch / self.ramp_epochs, 1)
-            n_kept = max(round((1 - left_out) * len(codes)), 1)
+            n_kept = max(round((1 - float(left_out[epoch])) * len(codes)), 1)
             first, second = (
                 cross_entropy(model(*nodes)[graph.train], codes, reduction="none") for model in self.model_
             )

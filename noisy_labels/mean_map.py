@@ -5,14 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
-from scipy.special import expit
 
-from noisy_labels.bag_classifier import BagClassifier, Values
+from noisy_labels.bag_classifier import CountScoreClassifier
 from noisy_labels.bag_labels import BagIndex
 from noisy_labels.count_messages import CountFactor
-from noisy_labels.count_potentials import CountPotential
 from noisy_labels.input_scales import two_deviation_scales
-from sparse_data import Bags
 from sparse_data.checks import check_in_range
 
 Floats = NDArray[np.float64]
@@ -92,7 +89,7 @@ def fit_to_operator(X: Floats, operator: Floats, share: float, *, penalty: float
     return found.x, float(found.fun)
 
 
-class MeanMap(BagClassifier):
+class MeanMap(CountScoreClassifier):
     r"""Logistic regression by the means of the classes: MeanMap of Quadrianto et al.
 
     `mean_operator` solves for the means from those of the bags, `fit_to_operator` for the weights.  Features
@@ -131,46 +128,14 @@ class MeanMap(BagClassifier):
     def __init__(self, penalty: float = 10.0) -> None:
         self.penalty = penalty
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike | None = None,
-        *,
-        bags: ArrayLike | Bags | None = None,
-        proportions: Values | None = None,
-        counts: Values | CountPotential | None = None,
-    ) -> MeanMap:
-        """Fit to the counts of bags, or to labels.
-
-        Parameters
-        ----------
-        X : array_like of shape (n_rows, n_features)
-        y : array_like of shape (n_rows,), optional
-            Labels of two classes, each row a bag of one.  Not looked at if `bags` is given.
-        bags : array_like of shape (n_rows,) or Bags, optional
-            The bag of each row, see `read_bags`.
-        proportions, counts : optional
-            One of them with `bags`, see `read_counts`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            For NaN in `X`, bags and counts that do not fit, or parameters out of range.
-        """
-        rows, factor = self._read_fit(X, y, bags, proportions, counts)
+    def _fit_logits(self, rows: Floats, factor: CountFactor, *, bagged: bool) -> Floats:
+        del bagged
         check_in_range("penalty", self.penalty, 0, closed="neither")
         centre, scales = rows.mean(axis=0), two_deviation_scales(rows)
         weights, self.loss_ = self._fit_weights((rows - centre) / scales, factor)
         self.coef_ = 2 * weights[:-1] / scales
         self.intercept_ = float(2 * weights[-1] - self.coef_ @ centre)
-        logits = rows @ self.coef_ + self.intercept_
-        positive = expit(logits + factor.messages(logits))
-        self.transduce_proba_ = np.stack([1 - positive, positive], axis=1)
-        return self
+        return np.asarray(rows @ self.coef_ + self.intercept_)
 
     def decision_function(self, X: ArrayLike) -> Floats:
         """Return the log odds of `classes_[1]`, shape (n_rows,)."""

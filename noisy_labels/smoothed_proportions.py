@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler, normalize
 
-from noisy_labels.bag_classifier import BagClassifier, Values
+from noisy_labels.bag_classifier import CountScoreClassifier
 from noisy_labels.count_calibration import calibrate_scores, probability_slope
-from noisy_labels.count_potentials import CountPotential
-from sparse_data import Bags
+from noisy_labels.count_messages import CountFactor
 from sparse_data.checks import check_count
 
 Floats = NDArray[np.float64]
 
 
-class SmoothedProportions(BagClassifier):
+class SmoothedProportions(CountScoreClassifier):
     r"""The mean of the proportions of neighbours' bags, smoothed once more.
 
     .. math:: g_i = \frac1k \sum_{j \in N_k(i)} \pi_{b(j)}, \qquad
@@ -51,37 +49,8 @@ class SmoothedProportions(BagClassifier):
     def __init__(self, n_neighbors: int = 200) -> None:
         self.n_neighbors = n_neighbors
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike | None = None,
-        *,
-        bags: ArrayLike | Bags | None = None,
-        proportions: Values | None = None,
-        counts: Values | CountPotential | None = None,
-    ) -> SmoothedProportions:
-        """Fit to the counts of bags, or to labels.
-
-        Parameters
-        ----------
-        X : array_like of shape (n_rows, n_features)
-        y : array_like of shape (n_rows,), optional
-            Labels of two classes, each row a bag of one.  Not looked at if `bags` is given.
-        bags : array_like of shape (n_rows,) or Bags, optional
-            The bag of each row, see `read_bags`.
-        proportions, counts : optional
-            One of them with `bags`, see `read_counts`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            For NaN in `X`, bags and counts that do not fit, or parameters out of range.
-        """
-        rows, factor = self._read_fit(X, y, bags, proportions, counts)
+    def _fit_logits(self, rows: Floats, factor: CountFactor, *, bagged: bool) -> Floats:
+        del bagged
         check_count("n_neighbors", self.n_neighbors)
         self._scaler = StandardScaler().fit(rows)
         k = min(self.n_neighbors, rows.shape[0] - 1)
@@ -92,10 +61,7 @@ class SmoothedProportions(BagClassifier):
         scores = self._once[neighbours].mean(axis=1)
         slope = probability_slope(factor)
         self._slope, self._intercept = calibrate_scores(scores, factor, expected_slope=slope)
-        logits = self._slope * scores + self._intercept
-        positive = expit(logits + factor.messages(logits))
-        self.transduce_proba_ = np.stack([1 - positive, positive], axis=1)
-        return self
+        return np.asarray(self._slope * scores + self._intercept)
 
     def decision_function(self, X: ArrayLike) -> Floats:
         """Return the log odds of `classes_[1]`, shape (n_rows,)."""

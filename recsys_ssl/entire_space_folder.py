@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from recsys_ssl.entire_space_classifier import EntireSpaceClassifier
 from recsys_ssl.entire_space_methods import METHODS
 from recsys_ssl.feature_encoder import FeatureEncoder
 from recsys_ssl.funnel_calibration import FunnelCalibration
-from recsys_ssl.saved_folder import read_arrays, read_folder, write_arrays, write_folder
+from sparse_data.saved_folder import read_arrays, read_folder, write_arrays, write_folder, write_text
 
 KIND = "entire-space classifier"
 DESCRIPTION, VOCABULARIES, WEIGHTS = "classifier.json", "vocabularies.npz", "weights.npz"
@@ -66,7 +65,7 @@ def write_entire_space_classifier(model: EntireSpaceClassifier, path: str | os.P
         path,
         KIND,
         {
-            DESCRIPTION: lambda file: _write_text(file, text),
+            DESCRIPTION: lambda file: write_text(file, text),
             VOCABULARIES: lambda file: write_arrays(file, vocabularies),
             CALIBRATION: lambda file: write_arrays(file, maps),
             WEIGHTS: lambda file: write_arrays(file, weights),
@@ -125,7 +124,3 @@ def _plain(value: Any) -> Any:
     raise TypeError(
         f"a saved classifier holds numbers and text; got {type(value).__name__} among its parameters"
     )
-
-
-def _write_text(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")

@@ -15,8 +15,8 @@ from scipy.sparse import csr_array
 from recsys_ssl import features
 from recsys_ssl.entity_features import EntityFeatures
 from recsys_ssl.retriever import TwoTowerRetriever
-from recsys_ssl.saved_folder import read_arrays, read_folder, write_arrays, write_folder
 from recsys_ssl.two_tower import TwoTower
+from sparse_data.saved_folder import plain_number, read_arrays, read_folder, write_arrays, write_folder
 
 KIND = "two-tower retriever"
 DESCRIPTION, INDEX, WEIGHTS = "retriever.json", "index.npz", "towers.npz"
@@ -141,12 +141,5 @@ def _parameters_from_json(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_json(file: Path, content: Any) -> None:
-    text = json.dumps(content, indent=1, default=_plain_number)
+    text = json.dumps(content, indent=1, default=plain_number)
     file.write_text(text, encoding="utf-8")
-
-
-def _plain_number(value: Any) -> Any:
-    """Return a NumPy number, as a parameter search sets them, as one of Python's."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"a saved retriever holds numbers and text; got {type(value).__name__}")

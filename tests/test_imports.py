@@ -58,6 +58,8 @@ def test_arrows_point_to_sparse_data_only(file):
         assert "numba" not in names or path in NUMBA_IN_SPARSE_DATA
     if own == "recsys_ssl":
         assert names & HEAVY <= ALLOWED.get(path, {"keras"})
+    if own == "noisy_labels":
+        assert names & HEAVY <= {"keras"} or names & HEAVY <= {"torch", "torch_geometric"}
     if own == "graph":
         assert names & HEAVY <= {"torch", "torch_geometric"}
 

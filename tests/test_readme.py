@@ -30,8 +30,15 @@ def test_code_of_the_first_example_runs(tmp_path, monkeypatch):
     code = re.search(r"```python\n(.*?)```", README, flags=re.DOTALL).group(1)
     assert len(code.strip().splitlines()) <= 10
     monkeypatch.chdir(tmp_path)
+    shorter = {
+        "fetch_wikipedia_links()": "fetch_wikipedia_links().take(slice(None, None, 8))",
+        "TwoTowerRetriever()": "TwoTowerRetriever(epochs=2, verbose=False)",
+    }
+    for call, short in shorter.items():
+        assert call in code
+        code = code.replace(call, short)
     names: dict = {}
-    exec(code.replace("TwoTowerRetriever()", "TwoTowerRetriever(epochs=2, verbose=False)"), names)
+    exec(code, names)
     assert names["items"].shape == (1, 10)
     assert (tmp_path / "model" / "manifest.json").exists()
 

@@ -78,7 +78,8 @@ def test_save_and_load(fitted, tmp_path):
     X, true, _ = blobs()
     fitted.save(tmp_path / "m")
     fitted.save(tmp_path / "m")  # over itself
-    assert sorted(file.name for file in (tmp_path / "m").iterdir()) == ["arrays.npz", "classifier.json"]
+    names = sorted(file.name for file in (tmp_path / "m").iterdir())
+    assert names == ["arrays.npz", "classifier.json", "manifest.json"]
     loaded = load_co_teaching(tmp_path / "m")
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
     assert (loaded.predict(X) == fitted.predict(X)).all()
@@ -104,13 +105,19 @@ def test_damaged_folders(fitted, tmp_path):
     with pytest.raises(ValueError, match=r"'arrays\.npz' is missing or altered"):
         load_co_teaching(tmp_path / "m")
     arrays.write_bytes(content)
-    file = tmp_path / "m" / "classifier.json"
-    description = json.loads(file.read_text())
-    file.write_text(json.dumps({**description, "version": 99}))
+    description = tmp_path / "m" / "classifier.json"
+    text = description.read_text()
+    description.write_text(text.replace("0", "1", 1))
+    with pytest.raises(ValueError, match=r"'classifier\.json' is missing or altered"):
+        load_co_teaching(tmp_path / "m")
+    description.write_text(text)
+    file = tmp_path / "m" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    file.write_text(json.dumps({**manifest, "version": 99}))
     with pytest.raises(ValueError, match="format 99"):
         load_co_teaching(tmp_path / "m")
     file.write_text("{")
-    with pytest.raises(ValueError, match="`path` must be a saved"):
+    with pytest.raises(ValueError, match="`path` must be a folder with a saved"):
         load_co_teaching(tmp_path / "m")
     with pytest.raises(FileNotFoundError):
         load_co_teaching(tmp_path / "none")

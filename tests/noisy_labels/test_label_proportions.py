@@ -20,7 +20,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from noisy_labels.alternating_mean_map import AlternatingMeanMap
 from noisy_labels.bag_construction import make_bags
-from noisy_labels.bag_permutation import permuted_bag_test
 from noisy_labels.bag_ridge import BagRidge
 from noisy_labels.count_calibration import calibrate_scores
 from noisy_labels.count_messages import count_factor
@@ -366,40 +365,3 @@ def test_soft_labels_of_one_class():
     np.testing.assert_allclose(expit(positive_logits(model, X)), 0.25, atol=1e-3)
     never = fit_soft_labels(LogisticRegression(), X, np.zeros(960))
     assert (positive_logits(never, X) == -30).all()
-
-
-def test_permuted_bags():
-    few = {"n_permutations": 9, "cv": 2, "random_state": 0}
-    told = permuted_bag_test(BagRidge(), X, **GIVEN, **few)
-    assert told.p_value == pytest.approx(0.1)
-    assert told.null_scores.shape == (9,)
-    assert (told.null_scores < told.score).all()
-    noise = np.random.default_rng(5).normal(size=X.shape)
-    nothing = permuted_bag_test(BagRidge(), noise, **GIVEN, **few)
-    assert nothing.p_value > 0.1
-    assert nothing.p_value == (1 + (nothing.null_scores >= nothing.score).sum()) / 10
-    labelled = permuted_bag_test(
-        BagRidge(),
-        X[:800],
-        bags=np.arange(800) // 8,
-        counts=np.bincount(np.arange(800) // 8, Y[:800]),
-        X_test=X[800:],
-        y_test=Y[800:],
-        **few,
-    )
-    assert labelled.score > 0.85
-    assert labelled.score == roc_auc_score(
-        Y[800:],
-        BagRidge()
-        .fit(X[:800], bags=np.arange(800) // 8, counts=np.bincount(np.arange(800) // 8, Y[:800]))
-        .decision_function(X[800:]),
-    )
-
-
-def test_bad_input_of_permuted_bags():
-    with pytest.raises(TypeError, match="`counts` must be numbers; got a CountPotential"):
-        permuted_bag_test(BagRidge(), X, bags=MADE.bags, counts=AtLeastOne())
-    with pytest.raises(ValueError, match="must be given together"):
-        permuted_bag_test(BagRidge(), X, **GIVEN, X_test=X)
-    with pytest.raises(ValueError, match="`cv` must be at most 120"):
-        permuted_bag_test(BagRidge(), X, **GIVEN, cv=121)

@@ -42,7 +42,8 @@ class Site:
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Site]:
     """Run a web server on this machine, without retries and pauses between them."""
-    # pooch leaves it to the garbage collector to close its sockets.
+    # pooch leaves it to the garbage collector to close its sockets; what others left need not be searched.
+    gc.freeze()
     request.node.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
@@ -73,3 +74,4 @@ def site(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Ite
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+    gc.unfreeze()

@@ -122,6 +122,29 @@ def read_folder(
     return folder
 
 
+def write_text(file: Path, text: str) -> None:
+    """Write text as UTF-8."""
+    file.write_text(text, encoding="utf-8")
+
+
+def plain_number(value: Any) -> Any:
+    """Return a NumPy number, as a parameter search sets them, as one of Python's; for `json.dumps`.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+
+    Examples
+    --------
+    >>> json.dumps({"rate": np.float32(0.5)}, default=plain_number)
+    '{"rate": 0.5}'
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a saved folder holds numbers and text; got {type(value).__name__}")
+
+
 def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays by name into one file, without pickles."""
     # The prefix keeps a column called "file" from being taken for a parameter of savez.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import recsys_ssl
-from recsys_ssl.saved_folder import MANIFEST, read_folder, write_folder
+from sparse_data.saved_folder import MANIFEST, read_folder, write_folder
 
 ROOT = str(Path(recsys_ssl.__file__).parents[1])
 
@@ -226,7 +226,7 @@ def test_death_between_the_two_renames(saved):
     script = """
         import os, sys
         from pathlib import Path
-        from recsys_ssl.saved_folder import write_folder
+        from sparse_data.saved_folder import write_folder
         rename = Path.rename
         def dying(self, target):
             result = rename(self, target)
@@ -246,7 +246,7 @@ def test_death_between_the_two_renames(saved):
 def test_a_disk_that_is_really_full(saved):
     script = """
         import resource, signal, sys
-        from recsys_ssl.saved_folder import write_folder
+        from sparse_data.saved_folder import write_folder
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
