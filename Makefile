@@ -10,7 +10,7 @@ unexport SPARSELABELS_DATA
 endif
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint examples bench clean
+.PHONY: demo test lint docs examples bench clean
 
 demo: $(STAMP)
 	$(BIN)/python -m recsys_ssl demo --output demo-output
@@ -23,6 +23,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site, in the folder site; a warning is an error. Nothing is read from a network.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 examples: $(STAMP)
 	ls examples/*.py | OMP_NUM_THREADS=1 xargs -P 2 -I SCRIPT $(BIN)/python SCRIPT --fast
 
@@ -30,10 +34,10 @@ bench: $(STAMP)
 	set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 clean:
-	rm -rf $(VENV) demo-output dist build .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo-output site dist build .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev,docs]'
 	touch $@

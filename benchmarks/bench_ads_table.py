@@ -22,15 +22,15 @@ from results_file import ResultsFile, circumstances
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
-from noisy_labels.alternating_mean_map import AlternatingMeanMap
-from noisy_labels.bag_classifier import BagClassifier
-from noisy_labels.bag_permutation import permuted_bag_test
-from noisy_labels.bag_ridge import BagRidge
-from noisy_labels.count_messages import count_factor
-from noisy_labels.count_potentials import ExactCount
-from noisy_labels.count_scorer import count_log_likelihood
-from noisy_labels.label_proportions import LabelProportionsClassifier
-from noisy_labels.mean_map import MeanMap
+from noisy_labels.proportions.alternating_mean_map import AlternatingMeanMap
+from noisy_labels.proportions.bag_classifier import BagClassifier
+from noisy_labels.proportions.bag_permutation import permuted_bag_test
+from noisy_labels.proportions.bag_ridge import BagRidge
+from noisy_labels.proportions.count_messages import count_factor
+from noisy_labels.proportions.count_potentials import ExactCount
+from noisy_labels.proportions.count_scorer import count_log_likelihood
+from noisy_labels.proportions.label_proportions import LabelProportionsClassifier
+from noisy_labels.proportions.mean_map import MeanMap
 
 SEEDS = (0, 1, 2)
 

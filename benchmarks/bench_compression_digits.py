@@ -22,14 +22,14 @@ from results_file import ResultsFile, circumstances
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from noisy_labels.co_teaching import CoTeachingClassifier
-from noisy_labels.compression_dropout import CompressionDropout
-from noisy_labels.compression_path import accuracy_of_every_size, choose_size
-from noisy_labels.labelled_rows import held_out_rows
-from noisy_labels.nested_dropout import NestedDropout
-from noisy_labels.noise import corrupt_labels
-from noisy_labels.paired_training import falling_rates
-from noisy_labels.row_batches import RowBatches
+from noisy_labels.compression.compression_dropout import CompressionDropout
+from noisy_labels.compression.compression_path import accuracy_of_every_size, choose_size
+from noisy_labels.compression.nested_dropout import NestedDropout
+from noisy_labels.transitions.noise import corrupt_labels
+from noisy_labels.two_networks.co_teaching import CoTeachingClassifier
+from noisy_labels.two_networks.labelled_rows import held_out_rows
+from noisy_labels.two_networks.paired_training import falling_rates
+from noisy_labels.two_networks.row_batches import RowBatches
 
 CELLS = (("symmetric", 0.2), ("symmetric", 0.4), ("symmetric", 0.6), ("pair", 0.2), ("pair", 0.4))
 SINGLE = ("ce", "dropout", "nested")

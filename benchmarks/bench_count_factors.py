@@ -31,12 +31,12 @@ from scipy.sparse import coo_array, csr_array, triu
 from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 
-from noisy_labels.count_messages import CountFactor, count_factor
-from noisy_labels.count_potentials import ExactCount, QuadraticCount
-from noisy_labels.label_proportions import LabelProportionsClassifier
-from noisy_labels.loopy_propagation import belief_propagation
-from noisy_labels.nearest_neighbours import neighbour_graph
-from noisy_labels.soft_labels import fit_soft_labels
+from noisy_labels.proportions.count_messages import CountFactor, count_factor
+from noisy_labels.proportions.count_potentials import ExactCount, QuadraticCount
+from noisy_labels.proportions.label_proportions import LabelProportionsClassifier
+from noisy_labels.proportions.loopy_propagation import belief_propagation
+from noisy_labels.proportions.nearest_neighbours import neighbour_graph
+from noisy_labels.proportions.soft_labels import fit_soft_labels
 
 ROWS, FEW_ROWS = 1_000_000, 27_120
 STRENGTH = 10.0  # of the quadratic penalty, as in the released code

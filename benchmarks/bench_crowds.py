@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from results_file import ResultsFile, circumstances
 
-from noisy_labels.crowdlab_consensus import crowdlab
-from noisy_labels.dawid_skene_consensus import dawid_skene
-from noisy_labels.glad_consensus import glad
-from noisy_labels.majority_consensus import majority_vote
-from noisy_labels.one_coin_consensus import one_coin
+from noisy_labels.crowds.crowdlab_consensus import crowdlab
+from noisy_labels.crowds.dawid_skene_consensus import dawid_skene
+from noisy_labels.crowds.glad_consensus import glad
+from noisy_labels.crowds.majority_consensus import majority_vote
+from noisy_labels.crowds.one_coin_consensus import one_coin
 
 METHODS: dict[str, Callable[..., Any]] = {
     "majority vote": majority_vote,

@@ -69,7 +69,7 @@ def corrupted(name: str, kind: str, rate: float, protocol: str, seed: int) -> Da
     import torch
     from torch_geometric.transforms import NormalizeFeatures
 
-    from noisy_labels.erase_protocol import erase_protocol_labels
+    from noisy_labels.node_labels.erase_protocol import erase_protocol_labels
     from sparse_data.datasets.planetoid import fetch_planetoid
 
     data = NormalizeFeatures()(fetch_planetoid(name).to_pyg())
@@ -84,8 +84,8 @@ def corrupted(name: str, kind: str, rate: float, protocol: str, seed: int) -> Da
 def run(options: dict[str, Any]) -> dict[str, Any]:
     import torch
 
-    from noisy_labels.erase import ERASEClassifier
-    from noisy_labels.graph_network_classifier import GraphNetworkClassifier
+    from noisy_labels.node_labels.erase import ERASEClassifier
+    from noisy_labels.node_labels.graph_network_classifier import GraphNetworkClassifier
 
     torch.set_num_threads(options["threads"])
     data = corrupted(*(options[name] for name in ("data", "kind", "rate", "protocol", "seed")))
@@ -117,7 +117,7 @@ def time_loss(n_nodes: int = 2708, dim: int = 512, n_classes: int = 7, repeats: 
     import torch
     from torch import Tensor
 
-    from noisy_labels.coding_rate import coding_rate_loss
+    from noisy_labels.node_labels.coding_rate import coding_rate_loss
 
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
@@ -151,7 +151,7 @@ def time_large(n_nodes: int = 170_000, n_edges: int = 1_200_000, n_classes: int 
     """Return what one epoch over mini-batches costs; three in four edges stay within a class."""
     import torch
 
-    from noisy_labels.erase import ERASEClassifier
+    from noisy_labels.node_labels.erase import ERASEClassifier
 
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(0, n_classes, (n_nodes,), generator=generator)

@@ -1,9 +1,12 @@
 """Validation metrics of a two-tower model whose tables train by gathered rows (LazyAdam) and densely (Adam).
 
+LazyAdam without momentum in tables, which is the default, and with that of Adam.
+
 Same data, first values, batches and settings (those of TwoTowerRetriever, plain on Gowalla and Beauty); a
 tenth of train is held out and measured over the full catalogue. JAX, a process of its own a run.
 
     python benchmarks/bench_gathered_rows_quality.py            all runs that are not in results yet
+    python benchmarks/bench_gathered_rows_quality.py --data gowalla --seeds 1
     python benchmarks/bench_gathered_rows_quality.py --summary
     python benchmarks/bench_gathered_rows_quality.py --fast     a tiny part, *_fast.csv
 """
@@ -11,6 +14,7 @@ tenth of train is held out and measured over the full catalogue. JAX, a process 
 from __future__ import annotations
 
 import argparse
+import functools
 from typing import Any
 
 import own_process
@@ -24,6 +28,7 @@ SETTINGS = {
 }
 DIM, BATCH = 64, 2048
 SEEDS = (42, 43, 44)
+UPDATES = ("gathered", "gathered, momentum", "dense")
 KEY = ("data", "updates", "seed")
 PACKAGES = ("numpy", "keras", "jax")
 
@@ -32,14 +37,17 @@ def run_one(options: dict[str, Any]) -> dict[str, Any]:
     """Train once and measure."""
     import keras
 
-    from recsys_ssl import SparseTraining, two_tower_training
+    from recsys_ssl import LazyAdam, SparseTraining
     from recsys_ssl.two_tower_training import Pairs, build_two_tower, train_two_tower, vectors_of
 
+    optimizer: Any = functools.partial(
+        LazyAdam, table_beta_1=0.9 if options["updates"] == "gathered, momentum" else 0.0
+    )
     if options["updates"] == "dense":
         # What a plain Keras model does: JAX's dense gradient and Keras's own optimizer.
         for name in ("train_step", "make_train_function"):
             delattr(SparseTraining, name)
-        two_tower_training.LazyAdam = keras.optimizers.Adam
+        optimizer = keras.optimizers.Adam
     task = make_task(options["data"], options["seed"], fast=options["fast"], validate=True)
     settings = dict(SETTINGS[options["data"]])
     if options["fast"]:
@@ -56,6 +64,7 @@ def run_one(options: dict[str, Any]) -> dict[str, Any]:
         batch_size=BATCH,
         patience=1,
         seed=options["seed"],
+        optimizer=optimizer,
         verbose=False,
         **settings,
     )
@@ -84,13 +93,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", nargs="+", choices=WITH_BEAUTY, default=list(WITH_BEAUTY))
+    parser.add_argument("--seeds", type=int, default=len(SEEDS))
     parser.add_argument("--summary", action="store_true")
     parser.add_argument("--fast", action="store_true")
     arguments = parser.parse_args()
     file = ResultsFile("gathered_rows_quality" + ("_fast" if arguments.fast else ""), KEY)
-    for seed in () if arguments.summary else SEEDS[: 1 if arguments.fast else 3]:
+    for seed in () if arguments.summary else SEEDS[: 1 if arguments.fast else arguments.seeds]:
         for data in arguments.data:
-            for updates in ("gathered", "dense"):
+            for updates in UPDATES:
                 options = {"data": data, "updates": updates, "seed": seed}
                 if file.holds(options):
                     continue

@@ -21,20 +21,20 @@ from own_process import answer_if_asked, measure
 from results_file import ResultsFile, circumstances
 
 if TYPE_CHECKING:
-    from noisy_labels.node_classifier import NodeClassifier
+    from noisy_labels.node_labels.node_classifier import NodeClassifier
 
 METHODS = ["gcn", "gat", "label_spreading", "gce", "forward", "co_teaching", "nrgnn", "rtgnn"]
 FIRST_NOISE_SEED = 3000
 
 
 def build(method: str, rate: float, seed: int) -> NodeClassifier:
-    from noisy_labels.graph_co_teaching import GraphCoTeachingClassifier
-    from noisy_labels.graph_forward import GraphForwardClassifier
-    from noisy_labels.graph_gce import GraphGCEClassifier
-    from noisy_labels.graph_network_classifier import GraphNetworkClassifier
-    from noisy_labels.label_spreading_graph import GraphLabelSpreading
-    from noisy_labels.nrgnn import NRGNNClassifier
-    from noisy_labels.rtgnn import RTGNNClassifier
+    from noisy_labels.node_labels.graph_co_teaching import GraphCoTeachingClassifier
+    from noisy_labels.node_labels.graph_forward import GraphForwardClassifier
+    from noisy_labels.node_labels.graph_gce import GraphGCEClassifier
+    from noisy_labels.node_labels.graph_network_classifier import GraphNetworkClassifier
+    from noisy_labels.node_labels.label_spreading_graph import GraphLabelSpreading
+    from noisy_labels.node_labels.nrgnn import NRGNNClassifier
+    from noisy_labels.node_labels.rtgnn import RTGNNClassifier
 
     classifiers = {
         "gcn": GraphNetworkClassifier(),
@@ -54,7 +54,7 @@ def run(options: dict[str, Any]) -> dict[str, float]:
     import torch
     from torch_geometric.transforms import NormalizeFeatures
 
-    from noisy_labels.graph_noise import GraphLabelNoise
+    from noisy_labels.node_labels.graph_noise import GraphLabelNoise
     from sparse_data.datasets.planetoid import fetch_planetoid
 
     torch.set_num_threads(options["threads"])

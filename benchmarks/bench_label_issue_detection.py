@@ -32,8 +32,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from noisy_labels.label_issues import choose_method
-from noisy_labels.noise import corrupt_labels
+from noisy_labels.confident_learning.label_issues import choose_method
+from noisy_labels.transitions.noise import corrupt_labels
 
 MODELS = ("logistic", "forest", "neighbours")
 KINDS = ("symmetric", "pair", "asymmetric", "instance")

@@ -26,15 +26,15 @@ from scipy.sparse import csr_array
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from noisy_labels.alternating_mean_map import AlternatingMeanMap
-from noisy_labels.bag_construction import make_bags
-from noisy_labels.bag_ridge import BagRidge
-from noisy_labels.label_proportions import LabelProportionsClassifier
-from noisy_labels.laplacian_mean_map import LaplacianMeanMap
-from noisy_labels.llp_bp import LLPBeliefPropagationClassifier
-from noisy_labels.mean_map import MeanMap
-from noisy_labels.nearest_neighbours import neighbour_graph
-from noisy_labels.smoothed_proportions import SmoothedProportions
+from noisy_labels.proportions.alternating_mean_map import AlternatingMeanMap
+from noisy_labels.proportions.bag_construction import make_bags
+from noisy_labels.proportions.bag_ridge import BagRidge
+from noisy_labels.proportions.label_proportions import LabelProportionsClassifier
+from noisy_labels.proportions.laplacian_mean_map import LaplacianMeanMap
+from noisy_labels.proportions.llp_bp import LLPBeliefPropagationClassifier
+from noisy_labels.proportions.mean_map import MeanMap
+from noisy_labels.proportions.nearest_neighbours import neighbour_graph
+from noisy_labels.proportions.smoothed_proportions import SmoothedProportions
 
 METHODS: dict[str, Any] = {
     "BagRidge": BagRidge,

@@ -43,7 +43,7 @@ def _train_and_save(num_rows: int, folder: Path) -> dict[str, Any]:
 
     inputs = keras.Input((), dtype="int32")
     model = SparseModel(inputs, keras.layers.Dense(1)(SparseEmbedding(num_rows, DIM)(inputs)))
-    model.compile(optimizer=LazyAdam(0.01), loss="mse")
+    model.compile(optimizer=LazyAdam(0.01, table_beta_1=0.9), loss="mse")
     ids, targets = (array[: STEPS * BATCH] for array in zipf_batches(num_rows, 0))
     start = time.perf_counter()
     model.fit(ids, targets, batch_size=BATCH, verbose=0)

@@ -18,12 +18,12 @@ import keras
 import numpy as np
 from results_file import ResultsFile, circumstances
 
-from noisy_labels.co_teaching import CoTeachingClassifier
-from noisy_labels.labelled_rows import held_out_rows
-from noisy_labels.nested_dropout import NestedDropout
-from noisy_labels.noise import corrupt_labels
-from noisy_labels.paired_training import falling_rates, predict_in_blocks
-from noisy_labels.row_batches import RowBatches
+from noisy_labels.compression.nested_dropout import NestedDropout
+from noisy_labels.transitions.noise import corrupt_labels
+from noisy_labels.two_networks.co_teaching import CoTeachingClassifier
+from noisy_labels.two_networks.labelled_rows import held_out_rows
+from noisy_labels.two_networks.paired_training import falling_rates, predict_in_blocks
+from noisy_labels.two_networks.row_batches import RowBatches
 from sparse_data.datasets.fashion_mnist import fetch_fashion_mnist
 
 CELLS = (("symmetric", 0.5), ("symmetric", 0.2), ("symmetric", 0.8), ("pair", 0.4))

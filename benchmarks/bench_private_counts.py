@@ -15,10 +15,10 @@ from results_file import ResultsFile, circumstances
 from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
-from noisy_labels.bag_construction import make_bags
-from noisy_labels.count_messages import count_posterior
-from noisy_labels.count_potentials import CountPotential, ExactCount, QuadraticCount
-from noisy_labels.noisy_counts import DiscreteLaplaceCount, GaussianCount
+from noisy_labels.proportions.bag_construction import make_bags
+from noisy_labels.proportions.count_messages import count_posterior
+from noisy_labels.proportions.count_potentials import CountPotential, ExactCount, QuadraticCount
+from noisy_labels.proportions.noisy_counts import DiscreteLaplaceCount, GaussianCount
 
 ROWS = 131_072
 CELLS = [(8, 0.25), (8, 1.0), (8, 4.0), (32, 0.25), (32, 1.0), (128, 0.25)]

@@ -27,15 +27,21 @@ from results_file import ResultsFile, circumstances
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from noisy_labels.bootstrap_loss import HardBootstrap, SoftBootstrap
-from noisy_labels.corrected_cross_entropy import BackwardCorrectedCrossEntropy, ForwardCorrectedCrossEntropy
-from noisy_labels.early_learning import EarlyLearning
-from noisy_labels.generalized_cross_entropy import GeneralizedCrossEntropy, TruncatedGeneralizedCrossEntropy
-from noisy_labels.noise import corrupt_labels
-from noisy_labels.noise_matrices import pair_noise_matrix, symmetric_noise_matrix
-from noisy_labels.row_loss_model import RowLoss
-from noisy_labels.sparse_over_parameterization import SparseOverParameterization
-from noisy_labels.symmetric_cross_entropy import SymmetricCrossEntropy
+from noisy_labels.robust_losses.bootstrap_loss import HardBootstrap, SoftBootstrap
+from noisy_labels.robust_losses.corrected_cross_entropy import (
+    BackwardCorrectedCrossEntropy,
+    ForwardCorrectedCrossEntropy,
+)
+from noisy_labels.robust_losses.early_learning import EarlyLearning
+from noisy_labels.robust_losses.generalized_cross_entropy import (
+    GeneralizedCrossEntropy,
+    TruncatedGeneralizedCrossEntropy,
+)
+from noisy_labels.robust_losses.row_loss_model import RowLoss
+from noisy_labels.robust_losses.sparse_over_parameterization import SparseOverParameterization
+from noisy_labels.robust_losses.symmetric_cross_entropy import SymmetricCrossEntropy
+from noisy_labels.transitions.noise import corrupt_labels
+from noisy_labels.transitions.noise_matrices import pair_noise_matrix, symmetric_noise_matrix
 
 CELLS = [("symmetric", 0.2), ("symmetric", 0.4), ("symmetric", 0.6), ("pair", 0.2), ("pair", 0.4)]
 LOSSES = (

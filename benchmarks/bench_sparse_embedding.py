@@ -15,6 +15,7 @@ Peak memory is the largest resident size less that before the model was made.
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import time
 from pathlib import Path
@@ -80,7 +81,8 @@ def _keras3(library: str, rule: str, num_rows: int, ids: Any, targets: Any, epoc
         from recsys_ssl import LazyAdam, RowwiseAdagrad, SparseEmbedding, SparseModel
 
         embedding, model_class = SparseEmbedding, SparseModel
-        optimizer = {"rowwise_adagrad": RowwiseAdagrad, "lazy_adam": LazyAdam}[rule](0.01)
+        both_moments = functools.partial(LazyAdam, table_beta_1=0.9)
+        optimizer = {"rowwise_adagrad": RowwiseAdagrad, "lazy_adam": both_moments}[rule](0.01)
     else:
         embedding, model_class = keras.layers.Embedding, keras.Model
         optimizer = {"adagrad": keras.optimizers.Adagrad, "adam": keras.optimizers.Adam}[rule](0.01)

@@ -64,6 +64,7 @@ METHODS = {
     "DIVISION": Method("division.Division", {}),
     "ESMM-NS": Method("esmm.ESMM", {"shared_tables": False}),
     "ESMM": Method("esmm.ESMM", {}),
+    "AveragedESMM": Method("averaged_esmm.AveragedESMM", {}),
     "ESMM+MMoE": Method("esmm.ESMM", {"bottom": "mmoe.MMoE"}),
     "ESMM+PLE": Method("esmm.ESMM", {"bottom": "ple.PLE"}),
     "AITM": Method("end_to_end.EndToEnd", {"bottom": "aitm.AITM"}),
@@ -145,6 +146,8 @@ def train(
         elif epoch - best[1] > PATIENCE:
             break
     model.set_weights(best[2])
+    if not by_clicks:
+        model.settle(lambda: validation_score(task, predict(model, task, task.validation)["cvr"]))
     seconds = time.perf_counter() - start
     return {"model": model, "score": best[0], "epochs": best[1], "seconds": seconds}
 

@@ -20,11 +20,11 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
-from noisy_labels.audit_files import write_audit
-from noisy_labels.confident_learning_classifier import ConfidentLearningClassifier
-from noisy_labels.label_audit import audit_labels
-from noisy_labels.label_issues import find_label_issues
-from noisy_labels.noise import corrupt_labels
+from noisy_labels.audits.audit_files import write_audit
+from noisy_labels.audits.label_audit import audit_labels
+from noisy_labels.confident_learning.confident_learning_classifier import ConfidentLearningClassifier
+from noisy_labels.confident_learning.label_issues import find_label_issues
+from noisy_labels.transitions.noise import corrupt_labels
 
 
 def main() -> None:

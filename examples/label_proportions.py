@@ -23,8 +23,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
 from noisy_labels import BagRidge, LabelProportionsClassifier, make_bags, permuted_bag_test
-from noisy_labels.alternating_mean_map import AlternatingMeanMap
-from noisy_labels.mean_map import MeanMap
+from noisy_labels.proportions.alternating_mean_map import AlternatingMeanMap
+from noisy_labels.proportions.mean_map import MeanMap
 
 
 def load(fast: bool) -> tuple[str, NDArray[np.float64], NDArray[np.int64]]:

@@ -18,9 +18,9 @@ from sklearn.metrics import roc_auc_score
 from torch_geometric.data import Data
 from torch_geometric.transforms import NormalizeFeatures
 
-from noisy_labels.erase import ERASEClassifier
-from noisy_labels.graph_network_classifier import GraphNetworkClassifier
-from noisy_labels.noise import corrupt_labels
+from noisy_labels.node_labels.erase import ERASEClassifier
+from noisy_labels.node_labels.graph_network_classifier import GraphNetworkClassifier
+from noisy_labels.transitions.noise import corrupt_labels
 from sparse_data.datasets.download import DownloadError
 from sparse_data.datasets.planetoid import fetch_planetoid
 

@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from noisy_labels.co_teaching import CoTeachingClassifier
-from noisy_labels.nested_dropout import NestedDropout
-from noisy_labels.noise import corrupt_labels
-from noisy_labels.paired_training import predict_in_blocks
+from noisy_labels.compression.nested_dropout import NestedDropout
+from noisy_labels.transitions.noise import corrupt_labels
+from noisy_labels.two_networks.co_teaching import CoTeachingClassifier
+from noisy_labels.two_networks.paired_training import predict_in_blocks
 from sparse_data.datasets.download import DownloadError
 from sparse_data.datasets.fashion_mnist import fetch_fashion_mnist
 

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from graph.edge_list import NumNodes, read_edge_list
-from sparse_data.checks import check_same_length
+from graph.tensor_checks import check_length, check_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ def graph_diagnostics(
 def _homophily(edges: Tensor, n_nodes: int, labels: Tensor | None) -> float:
     if labels is None:
         return float("nan")
-    check_same_length(labels=labels, nodes=range(n_nodes))
+    labels = check_length("labels", check_tensor("labels", labels), "nodes", n_nodes)
     ends = labels.cpu()[edges]
     known = (ends >= 0).all(dim=0)
     return float((ends[0] == ends[1])[known].double().mean())

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 
+from graph.tensor_checks import check_tensor
 from sparse_data.checks import check_count
 
 NumNodes = int | tuple[int, int] | None
+_MOST_NODES = 2**31 - 1  # so that the number of a pair fits into 64 bits
 
 
 class Sizes(NamedTuple):
@@ -95,7 +97,7 @@ def select_edges(edge_index: Any, mask: Tensor, *, undirected: bool = False) -> 
         parts = (entries.indices()[:, mask], entries.values()[mask], entries.shape)
         part = torch.sparse_coo_tensor(*parts, is_coalesced=True, check_invariants=False)
         return part if edge_index.layout == torch.sparse_coo else part.to_sparse_csr()
-    return torch.as_tensor(edge_index)[:, mask]
+    return check_tensor("edge_index", edge_index)[:, mask]
 
 
 def _plain(edge_index: Any) -> tuple[Tensor, tuple[int | None, int | None]]:
@@ -106,7 +108,7 @@ def _plain(edge_index: Any) -> tuple[Tensor, tuple[int | None, int | None]]:
         entries = edge_index.tocsr().tocoo()
         rows = np.stack([entries.row, entries.col]).astype(np.int64)
         return torch.from_numpy(rows), (entries.shape[0], entries.shape[1])
-    edges = torch.as_tensor(edge_index)
+    edges = check_tensor("edge_index", edge_index)
     if edges.layout in (torch.sparse_csr, torch.sparse_coo):
         return _coo(edges).indices(), (edges.shape[0], edges.shape[1])
     return edges, (None, None)
@@ -119,11 +121,17 @@ def _coo(matrix: Tensor) -> Tensor:
 
 def _sizes(edges: Tensor, shape: tuple[int | None, int | None], num_nodes: NumNodes) -> Sizes:
     if isinstance(num_nodes, tuple):
-        n_sources, n_targets = (check_count("num_nodes", size, minimum=0) for size in num_nodes)
+        if len(num_nodes) != 2:
+            raise ValueError(
+                f"`num_nodes` must be a number or a pair; got {num_nodes!r}. Pass (n_sources, n_targets)."
+            )
+        n_sources, n_targets = (
+            check_count("num_nodes", size, minimum=0, maximum=_MOST_NODES) for size in num_nodes
+        )
         return Sizes(n_sources, n_targets, bipartite=True)
     if num_nodes is None and shape[0] is not None and shape[1] is not None:
         return Sizes(shape[0], shape[1], bipartite=shape[0] != shape[1])
     if num_nodes is None:
         num_nodes = int(edges.max()) + 1 if edges.numel() else 0
-    size = check_count("num_nodes", num_nodes, minimum=0)
+    size = check_count("num_nodes", num_nodes, minimum=0, maximum=_MOST_NODES)
     return Sizes(size, size, bipartite=False)

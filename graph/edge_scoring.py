@@ -10,7 +10,8 @@ from torch import Tensor
 from graph.edge_list import NumNodes, Sizes, read_edge_list
 from graph.edge_pairs import is_symmetric, pair_edges, pair_uniform
 from graph.neighbour_overlap import count_common_neighbours
-from sparse_data.checks import check_count, check_one_of, check_same_length
+from graph.tensor_checks import check_length, check_tensor
+from sparse_data.checks import check_count, check_one_of
 
 Score = Literal[
     "teddy", "inverse_degree", "jaccard", "cosine", "local_degree", "resistance", "random", "magnitude"
@@ -166,7 +167,7 @@ def _local_rank(edges: Tensor, d_u: Tensor, d_v: Tensor) -> Tensor:
 def _magnitude(edges: Tensor, sizes: Sizes, mask: Tensor | None, symmetric: bool) -> Tensor:
     if mask is None:
         raise ValueError("`mask` must be given for the score 'magnitude'; got None. Pass the learned mask.")
-    check_same_length(mask=mask, edges=edges[0])
+    mask = check_length("mask", check_tensor("mask", mask), "edges", edges.shape[1])
     magnitudes = mask.detach().to(edges.device, torch.float64).abs()
     if symmetric:
         first, second = pair_edges(edges)

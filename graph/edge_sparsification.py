@@ -15,7 +15,8 @@ from graph.edge_list import NumNodes, Sizes, read_edge_list, select_edges
 from graph.edge_pairs import is_symmetric, pair_edges
 from graph.edge_scoring import Score, score_edges
 from graph.smallest import floor_share, kth_smallest, smallest_mask
-from sparse_data.checks import check_in_range, check_one_of, check_same_length
+from graph.tensor_checks import check_length
+from sparse_data.checks import check_in_range, check_one_of
 
 # Attributes of supervised links, which are no edges of the graph even where there are equally many.
 _LABELS = ("edge_label", "edge_label_index")
@@ -78,7 +79,7 @@ def sparsify_edges(
     (tensor([[0, 2, 1, 3],
             [1, 3, 0, 2]]), tensor([ True, False,  True,  True, False,  True]))
     """
-    check_in_range("ratio", ratio, 0, 1)
+    ratio = float(check_in_range("ratio", ratio, 0, 1))
     if guard is not None:
         check_one_of("guard", guard, get_args(Guard))
     edges, sizes = read_edge_list(edge_index, num_nodes)
@@ -100,7 +101,7 @@ def sparsify_edges(
 
 
 def _checked(scores: Tensor, edges: Tensor) -> Tensor:
-    check_same_length(score=scores, edge_index=edges[0])
+    check_length("score", scores, "edge_index", edges.shape[1])
     scores = scores.detach().to(edges.device, torch.float64)
     if not scores.isfinite().all():
         n_bad = int((~scores.isfinite()).sum())

@@ -43,6 +43,8 @@ def project_l0_(
 
     Raises
     ------
+    TypeError
+        If `params` are no float tensors.
     ValueError
         If `sparsity` lies outside [0, 1], there are no weights or one of them is NaN. Nothing has been
         changed then.
@@ -58,9 +60,9 @@ def project_l0_(
     >>> weights
     tensor([ 0., -3.,  0.,  2.])
     """
-    check_in_range("sparsity", sparsity, 0, 1)
+    sparsity = float(check_in_range("sparsity", sparsity, 0, 1))
     check_one_of("scope", scope, get_args(Literal["global", "tensor"]))
-    tensors = [params] if isinstance(params, Tensor) else list(params)
+    tensors = _tensors([params] if isinstance(params, Tensor) else params)
     if not sum(tensor.numel() for tensor in tensors):
         raise ValueError("`params` must hold weights; got none. Pass the parameters of a model.")
     magnitudes = [tensor.abs().flatten() for tensor in tensors]
@@ -74,6 +76,15 @@ def project_l0_(
         tensor.masked_fill_(part, 0)
         masks.append(~part)
     return masks
+
+
+def _tensors(params: Iterable[Tensor]) -> list[Tensor]:
+    tensors = list(params) if isinstance(params, Iterable) else [params]
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise TypeError(f"`params` must be float tensors; got {got}. Pass the parameters of a model.")
+    return tensors
 
 
 def _ceil_share(share: float, total: int) -> int:

@@ -11,6 +11,9 @@ from torch import Tensor
 from torch.nn import Module
 from torch_geometric.nn import MessagePassing
 
+from graph.edge_list import read_edge_list
+from graph.tensor_checks import check_length, check_module, check_tensor
+
 
 @contextmanager
 def masked_messages(model: Module, mask: Tensor, edge_index: Tensor) -> Iterator[None]:
@@ -27,6 +30,11 @@ def masked_messages(model: Module, mask: Tensor, edge_index: Tensor) -> Iterator
     mask : float tensor of shape (n_edges,)
     edge_index : int64 tensor of shape (2, n_edges)
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the edges are no edges, or the mask is not one float an edge.
+
     Examples
     --------
     >>> from torch_geometric.nn import SAGEConv
@@ -36,7 +44,12 @@ def masked_messages(model: Module, mask: Tensor, edge_index: Tensor) -> Iterator
     >>> bool((silent == conv.lin_r(torch.ones(2, 1)) + conv.lin_l.bias).all())
     True
     """
-    loops = edge_index[0] == edge_index[1]
+    edges, _ = read_edge_list(edge_index)
+    mask = check_length("mask", check_tensor("mask", mask), "edges", edges.shape[1])
+    if not mask.is_floating_point():
+        raise TypeError(f"`mask` must be of a float dtype; got {mask.dtype}. Convert it with .float().")
+    check_module("model", model)
+    loops = edges[0] == edges[1]
     proper, whole = mask[~loops], mask.masked_fill(loops, 1)
 
     def multiply(module: Module, _: Any, messages: Tensor) -> Tensor:
@@ -44,7 +57,7 @@ def masked_messages(model: Module, mask: Tensor, edge_index: Tensor) -> Iterator
         # Layers that add self-loops take away those of the graph and put one a node at the end.
         if getattr(module, "add_self_loops", False) or len(messages) != len(whole):
             factors = torch.cat([proper, proper.new_ones(len(messages) - len(proper))])
-        return messages * factors.view(-1, *[1] * (messages.ndim - 1))
+        return messages * factors.to(messages.dtype).view(-1, *[1] * (messages.ndim - 1))
 
     layers = [module for module in model.modules() if isinstance(module, MessagePassing)]
     handles = [layer.register_message_forward_hook(multiply) for layer in layers]

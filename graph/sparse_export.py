@@ -11,6 +11,7 @@ from torch.nn import Module
 from torch_geometric import EdgeIndex
 
 from graph.edge_list import NumNodes, Sizes, read_edge_list
+from graph.tensor_checks import check_length, check_module, check_tensor
 
 _KEPT = ("_cached_edge_index", "_cached_adj_t", "_cached_x")
 
@@ -74,7 +75,11 @@ def to_csr(
     order = _by_target(edges, sizes)
     starts = torch.zeros(sizes.n_targets + 1, dtype=torch.int64, device=edges.device)
     starts[1:] = torch.bincount(edges[1], minlength=sizes.n_targets).cumsum(0)
-    if values is None:
+    if values is not None:
+        values = check_length("values", check_tensor("values", values), "edges", len(order))
+    else:
+        if dtype is not None and not isinstance(dtype, torch.dtype):
+            raise TypeError(f"`dtype` must be a torch.dtype; got {dtype!r}. Pass torch.float32 or the like.")
         values = torch.ones(len(order), dtype=dtype, device=edges.device)
     # Built from checked edges: the invariants hold.
     return torch.sparse_csr_tensor(
@@ -107,6 +112,7 @@ def cache_normalization(model: Module) -> Module:
     >>> cache_normalization(GCN(4, 8, 2, 3)).convs[0].cached
     True
     """
+    check_module("model", model)
     # Graphs that a layer keeps are left behind; torch cannot copy one in CSR at all.
     kept = [getattr(layer, name, None) for layer in model.modules() for name in _KEPT]
     left_behind: dict[int, Any] = {id(graph): None for graph in kept if graph is not None}

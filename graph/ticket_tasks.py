@@ -6,12 +6,14 @@ import copy
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, kl_div, log_softmax, softmax
 from torch_geometric.data import Data
 
 from graph.edge_list import read_edge_list
+from graph.tensor_checks import check_length, check_tensor
 
 Forward = Callable[[Module, Any], Tensor]
 
@@ -26,6 +28,9 @@ class Graphs(NamedTuple):
 
 def call_network(model: Module, graph: Any) -> Tensor:
     """Return ``model(graph.x, graph.edge_index)``."""
+    if not isinstance(graph.x, Tensor):
+        got = type(graph.x).__name__
+        raise TypeError(f"`data.x` must be a tensor; got {got}. Convert it with torch.as_tensor.")
     outputs: Tensor = model(graph.x, graph.edge_index)
     return outputs
 
@@ -52,6 +57,7 @@ class NodeTask:
                 raise ValueError(
                     f"`data` must have `{name}`; got {sorted(data.keys())}. Add it, or apply RandomNodeSplit."
                 )
+        data = _checked_nodes(data)
         for name in ("train_mask", "val_mask"):
             if not bool((data[name] & (data.y >= 0)).any()):
                 raise ValueError(
@@ -130,6 +136,21 @@ class LinkTask:
 
 
 Task = NodeTask | LinkTask
+
+
+def _checked_nodes(data: Data) -> Data:
+    """Return a shallow copy whose labels and masks are tensors of one value a node."""
+    data, n_nodes = copy.copy(data), data.num_nodes
+    for name in ("y", "train_mask", "val_mask", "test_mask"):
+        values = check_length(f"data.{name}", check_tensor(f"data.{name}", data[name]), "nodes", n_nodes)
+        if name == "y" and (values.is_floating_point() or values.dtype == torch.bool):
+            raise TypeError(f"`data.y` must be of an integer dtype; got {values.dtype}. Number the classes.")
+        if name != "y" and values.dtype != torch.bool:
+            raise TypeError(
+                f"`data.{name}` must be of dtype bool; got {values.dtype}. Convert it with .bool()."
+            )
+        data[name] = values.long() if name == "y" else values
+    return data
 
 
 def _with_plain_edges(data: Data) -> Data:

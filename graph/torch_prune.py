@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.utils import prune
 
+from graph.tensor_checks import check_module, check_tensor
+
 
 def to_torch_prune(model: Module, weight_mask: Mapping[str, Tensor]) -> Module:
     """Return a copy of a network with its masks held by `torch.nn.utils.prune`.
@@ -35,7 +37,13 @@ def to_torch_prune(model: Module, weight_mask: Mapping[str, Tensor]) -> Module:
     >>> sorted(name for name, _ in pruned.named_parameters())
     ['bias', 'weight_orig']
     """
-    shapes = {name: weight.shape for name, weight in model.named_parameters()}
+    shapes = {name: weight.shape for name, weight in check_module("model", model).named_parameters()}
+    if not isinstance(weight_mask, Mapping):
+        raise TypeError(
+            f"`weight_mask` must be a mapping of names to tensors; got {type(weight_mask).__name__}. "
+            "Pass the `weight_mask_` of a ticket."
+        )
+    weight_mask = {name: check_tensor("weight_mask", mask) for name, mask in weight_mask.items()}
     for name, mask in weight_mask.items():
         if shapes.get(name) != mask.shape:
             raise ValueError(
@@ -73,7 +81,7 @@ def make_permanent(model: Module) -> tuple[Module, dict[str, Tensor]]:
     """
     # The product that the hooks hold is no leaf, which torch refuses to copy: let it be copied as a value.
     products = {}
-    for module in model.modules():
+    for module in check_module("model", model).modules():
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, prune.BasePruningMethod):
                 product = getattr(module, hook._tensor_name)

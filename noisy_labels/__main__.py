@@ -7,9 +7,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from noisy_labels.audit_files import write_audit
-from noisy_labels.label_audit import audit_labels
-from noisy_labels.label_files import read_label_files
+from noisy_labels.audits.audit_files import write_audit
+from noisy_labels.audits.label_audit import audit_labels
+from noisy_labels.audits.label_files import read_label_files
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

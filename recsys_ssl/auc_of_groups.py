@@ -62,7 +62,10 @@ def auc_by_group(
     keys = checks.check_no_missing("groups", checks.check_ndim("groups", groups, 1))
     checks.check_same_length(labels=positive, scores=values, groups=keys)
     weights = check_weights(sample_weight, positive.size)
-    names, codes = np.unique(keys, return_inverse=True)
+    try:
+        names, codes = np.unique(keys, return_inverse=True)
+    except TypeError:
+        raise TypeError("`groups` must be of one type; got several. Convert them to text.") from None
     order = np.lexsort((values, codes))
     codes, values = codes[order], values[order]
     ahead = np.ones(codes.size, dtype=np.bool_)  # whether a row starts a run of one score in one group

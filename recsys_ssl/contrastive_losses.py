@@ -383,9 +383,10 @@ def _unit_views(z: Tensor, z_prime: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _over(vectors: Tensor, temperature: Tensor) -> Tensor:
-    if isinstance(temperature, (int, float)):
+    if temperature is None or isinstance(temperature, (int, float, complex, str, bytes)):
+        number: Any = temperature
         # As a number it keeps the precision that a cast to float32 would cost.
-        return vectors / checks.check_in_range("temperature", temperature, low=0, closed="neither")
+        return vectors / checks.check_in_range("temperature", number, low=0, closed="neither")
     return vectors / ops.cast(temperature, vectors.dtype)
 
 

@@ -21,6 +21,7 @@ from recsys_ssl.binary_labels import (
 )
 from recsys_ssl.calibration import expected_calibration_error
 from sparse_data import checks
+from sparse_data.type_checks import check_type
 
 Floats = NDArray[np.float64]
 PREDICTIONS = ("ctr", "cvr", "ctcvr")
@@ -125,7 +126,7 @@ def evaluate_funnel(
 def _predictions(
     predictions: Mapping[str, ArrayLike], shared_ctr: ArrayLike | None, size: int
 ) -> dict[str, Floats]:
-    if not predictions:
+    if not check_type("predictions", predictions, Mapping, "Pass arrays by name."):
         raise ValueError("`predictions` must hold ctr, cvr or ctcvr; got none. Pass what a model predicts.")
     named = {
         checks.check_one_of("predictions", name, PREDICTIONS): check_probabilities(

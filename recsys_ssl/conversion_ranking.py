@@ -16,6 +16,7 @@ from recsys_ssl.id_lookup import UNKNOWN, allowed_mask, as_ids, check_k, ids_of,
 from recsys_ssl.recommender import Recommender
 from sparse_data import checks
 from sparse_data.datasets.columns import to_columns
+from sparse_data.type_checks import check_type
 
 Encoded = dict[str, NDArray[Any]]
 
@@ -158,6 +159,7 @@ def _encoded(
 
 
 def _context_columns(context: Mapping[str, Any], n_users: int) -> dict[str, Any]:
+    check_type("context", context, Mapping, "Pass values by the names of features.")
     columns = {name: [value] * n_users if np.isscalar(value) else value for name, value in context.items()}
     found = to_columns(columns)
     for name, column in found.items():

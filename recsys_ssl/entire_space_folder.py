@@ -14,7 +14,14 @@ from recsys_ssl.entire_space_classifier import EntireSpaceClassifier
 from recsys_ssl.entire_space_methods import METHODS
 from recsys_ssl.feature_encoder import FeatureEncoder
 from recsys_ssl.funnel_calibration import FunnelCalibration
-from sparse_data.saved_folder import read_arrays, read_folder, write_arrays, write_folder, write_text
+from sparse_data.saved_folder import (
+    read_arrays,
+    read_folder,
+    rebuilding,
+    write_arrays,
+    write_folder,
+    write_text,
+)
 
 KIND = "entire-space classifier"
 DESCRIPTION, VOCABULARIES, WEIGHTS = "classifier.json", "vocabularies.npz", "weights.npz"
@@ -93,25 +100,28 @@ def load_entire_space_classifier(path: str | os.PathLike[str]) -> EntireSpaceCla
         If it is not a saved classifier, or a file in it is missing, truncated or altered.
     """
     folder = read_folder(path, KIND, files=(DESCRIPTION, VOCABULARIES, CALIBRATION, WEIGHTS))
-    description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    parameters = description["parameters"]
-    if parameters["features"] is not None:
-        parameters["features"] = features.from_json(parameters["features"])
-    parameters["hidden_units"] = tuple(parameters["hidden_units"])
-    model = EntireSpaceClassifier(**parameters)
-    model.encoder_ = FeatureEncoder.from_state(description["features"], read_arrays(folder / VOCABULARIES))
-    model.method_ = description["method"]
-    kind, _ = METHODS[model.method_]
-    model.model_ = kind.from_config(description["model"])
-    weights = read_arrays(folder / WEIGHTS)
-    model.model_.set_weights([weights[str(place)] for place in range(len(weights))])
-    model.calibration_ = None
-    if description["calibration"] is not None:
-        maps = read_arrays(folder / CALIBRATION)
-        model.calibration_ = FunnelCalibration(description["calibration"], maps["ctr"], maps["ctcvr"])
-    for name in ("monitor", "best_epoch", "history", "interrupted"):
-        setattr(model, f"{name}_", description[name])
-    model.classes_ = np.arange(3)
+    with rebuilding(path, KIND):
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        parameters = description["parameters"]
+        if parameters["features"] is not None:
+            parameters["features"] = features.from_json(parameters["features"])
+        parameters["hidden_units"] = tuple(parameters["hidden_units"])
+        model = EntireSpaceClassifier(**parameters)
+        model.encoder_ = FeatureEncoder.from_state(
+            description["features"], read_arrays(folder / VOCABULARIES)
+        )
+        model.method_ = description["method"]
+        kind, _ = METHODS[model.method_]
+        model.model_ = kind.from_config(description["model"])
+        weights = read_arrays(folder / WEIGHTS)
+        model.model_.set_weights([weights[str(place)] for place in range(len(weights))])
+        model.calibration_ = None
+        if description["calibration"] is not None:
+            maps = read_arrays(folder / CALIBRATION)
+            model.calibration_ = FunnelCalibration(description["calibration"], maps["ctr"], maps["ctcvr"])
+        for name in ("monitor", "best_epoch", "history", "interrupted"):
+            setattr(model, f"{name}_", description[name])
+        model.classes_ = np.arange(3)
     return model
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from recsys_ssl.entire_space.aitm import AITM
 from recsys_ssl.entire_space.aman import AMAN
+from recsys_ssl.entire_space.averaged_esmm import AveragedESMM
 from recsys_ssl.entire_space.clicked_only import ClickedOnly
 from recsys_ssl.entire_space.dcmt import DCMT
 from recsys_ssl.entire_space.division import Division
@@ -36,6 +37,7 @@ METHODS: dict[str, tuple[type[EntireSpaceModel], dict[str, Any]]] = {
     "division": (Division, {}),
     "esmm_ns": (ESMM, {"shared_tables": False}),
     "esmm": (ESMM, {}),
+    "averaged_esmm": (AveragedESMM, {}),
     "esm2": (ESM2, {}),
     "escm2_ips": (ESCM2, {"estimator": "ips"}),
     "escm2_snips": (ESCM2, {"estimator": "snips"}),

@@ -186,6 +186,7 @@ def train_entire_space(
         bar.close()
     if best is not None:
         best.restore()
+        model.settle(lambda: validation_scores(predict_batches(model, held_out))[name])
     if calibrate is not None:
         run.calibration = calibration_of(model, held_out, calibrate)
     run.best_epoch = len(logs.epoch) if best is None else best.best_epoch

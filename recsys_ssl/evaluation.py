@@ -17,6 +17,7 @@ from recsys_ssl.popularity_slices import popularity_slices
 from recsys_ssl.ranking_accumulator import Estimate, RankingAccumulator
 from recsys_ssl.recommender import Recommender, as_interactions
 from sparse_data import checks
+from sparse_data.type_checks import check_type
 
 Slices = str | None | Mapping[str, ArrayLike]
 
@@ -68,6 +69,7 @@ def evaluate_retriever(
     ValueError
         If `test` is empty or a k is larger than the catalogue.
     """
+    check_type("model", model, Recommender, "Pass a fitted one.")
     check_is_fitted(model)
     task = _Task.build(model.item_ids_, train, test, k, slices, filter_seen=filter_seen)
     rows = lookup("test", task.user_ids, model.user_ids_)
@@ -258,6 +260,7 @@ def _slice_masks(
         # An item of the log that is neither ranked nor tested still counts towards the shares.
         parts = popularity_slices(np.append(counts, 0))
         return masks | {name: part[places] for name, part in parts.items()}
+    check_type("slices", slices, Mapping, "Pass item ids by the name of the slice.")
     return masks | {name: np.isin(item_ids, as_ids(name, ids)) for name, ids in slices.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ from recsys_ssl.features import MISSING, NUM_RESERVED
 from recsys_ssl.sparse_embedding import SparseEmbedding
 from recsys_ssl.table_initialization import BLOCK
 from sparse_data import checks
+from sparse_data.type_checks import check_seed, check_type
 
 Tensor = Any
 
@@ -87,7 +88,7 @@ class FeatureEmbedding(keras.layers.Layer):
         self.table: Any = self._common_table(1 + sum(size - 1 for size in sizes)) if sizes else None
         self.dense_kernels: dict[str, Any] = {}
         self.dense_masks: dict[str, Any] = {}
-        self._draw(np.random.default_rng(seed))
+        self._draw(np.random.default_rng(check_seed("seed", seed)))
         self.built = True
 
     def _common_table(self, num_rows: int) -> SparseEmbedding:
@@ -244,15 +245,31 @@ def _first_values(
         yield first + start + common, values[common:]
 
 
+def check_specification(specification: Sequence[Mapping[str, Any]]) -> None:
+    """Raise if it is no sequence of mappings with a name, a kind and a number of rows."""
+    for entry in check_type("specification", specification, (list, tuple), "Pass a list of dicts."):
+        check_type("specification", entry, Mapping, "Pass what `FeatureEncoder.specification` returned.")
+        absent = {"name", "kind", "num_rows"} - set(entry)
+        if entry.get("kind") == "dense":
+            absent -= {"num_rows"}
+        if absent:
+            raise ValueError(
+                f"`specification` must tell {sorted(absent)} of each feature; got {dict(entry)}. "
+                "Pass what `FeatureEncoder.specification` returned."
+            )
+        check_type("name", entry["name"], str, "Name the feature by text.")
+
+
 def _checked(specification: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return a copy of the specification, or raise if `FeatureEncoder.specification` cannot have made it."""
+    check_specification(specification)
     names = [entry["name"] for entry in specification]
     checks.check_nonempty("specification", names, hint="Declare a feature.")
     if len(set(names)) != len(names):
         raise ValueError(f"`specification` must have different names; got {names}. Remove the double one.")
     for entry in specification:
         checks.check_one_of("kind", entry["kind"], ("category", "multi", "dense"))
-        checks.check_count("num_rows", entry["num_rows"])
+        checks.check_count("num_rows", entry["num_rows"], maximum=2**31 - 1)
         if entry["kind"] == "multi":
             checks.check_one_of("combiner", entry.get("combiner"), ("mean", "sum", "sqrtn"))
     return [dict(entry) for entry in specification]

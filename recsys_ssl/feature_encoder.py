@@ -20,8 +20,9 @@ from recsys_ssl.features import (
     from_json,
     to_json,
 )
-from sparse_data import Bags
+from sparse_data import Bags, checks
 from sparse_data.datasets.columns import to_columns
+from sparse_data.type_checks import check_type
 
 
 class FeatureEncoder:
@@ -54,7 +55,7 @@ class FeatureEncoder:
     """
 
     def __init__(self, features: Sequence[Feature]) -> None:
-        for feature in features:
+        for feature in check_type("features", features, (list, tuple), "Pass a list."):
             if not isinstance(feature, Category | MultiCategory | Dense):
                 raise TypeError(
                     f"`features` must be Category, MultiCategory or Dense; got {feature!r}. "
@@ -138,6 +139,7 @@ class FeatureEncoder:
 
     def transform_missing(self, n: int) -> dict[str, NDArray[Any]]:
         """Encode ``n`` rows of which nothing is known."""
+        checks.check_count("n", n, minimum=0, maximum=2**31 - 1)
         encoded: dict[str, NDArray[Any]] = {}
         for feature in self.features:
             learned = self._learned(feature)
@@ -181,7 +183,12 @@ class FeatureEncoder:
         encoder = cls(from_json(declaration))
         for feature in encoder.features:
             learned = encoder.moments_ if isinstance(feature, Dense) else encoder.vocabularies_
-            learned[feature.name] = arrays[feature.name]
+            if not isinstance(arrays, Mapping) or feature.name not in arrays:
+                raise ValueError(
+                    f"`arrays` must hold what was learned of {feature.name!r}; got others. "
+                    "Pass what `to_state` returned."
+                )
+            learned[feature.name] = checks.check_array(f"arrays[{feature.name!r}]", arrays[feature.name])
         return encoder
 
     def _learned(self, feature: Feature) -> NDArray[Any]:

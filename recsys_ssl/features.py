@@ -10,6 +10,7 @@ import numpy as np
 
 from sparse_data import Bags, checks
 from sparse_data.datasets.columns import to_columns
+from sparse_data.type_checks import check_names, check_type
 
 MISSING, OOV, MASK = 0, 1, 2
 """Rows of every embedding table that stand before the vocabulary.
@@ -103,7 +104,18 @@ def from_json(entries: Sequence[Mapping[str, Any]]) -> list[Feature]:
     >>> from_json(to_json([MultiCategory("tags", combiner="sum")]))
     [MultiCategory(name='tags', combiner='sum')]
     """
-    return [_KINDS[entry["kind"]](**{key: entry[key] for key in entry if key != "kind"}) for entry in entries]
+    made: list[Feature] = []
+    for entry in check_type("declaration", entries, (list, tuple), "Pass what `to_json` wrote."):
+        fields = dict(check_type("declaration", entry, Mapping, "Pass what `to_json` wrote."))
+        kind = checks.check_one_of("declaration", fields.pop("kind", None), tuple(_KINDS))
+        try:
+            made.append(_KINDS[kind](**fields))
+        except TypeError:
+            raise ValueError(
+                f"`declaration` must have the fields of {kind}; got {sorted(map(str, fields))}. "
+                "Pass what `to_json` wrote."
+            ) from None
+    return made
 
 
 def infer_features(columns: Any, *, leave_out: Sequence[str] = ()) -> list[Feature]:
@@ -130,6 +142,7 @@ def infer_features(columns: Any, *, leave_out: Sequence[str] = ()) -> list[Featu
     [Dense(name='age'), Category(name='sex')]
     """
     features: list[Feature] = []
+    leave_out = check_names("leave_out", leave_out)
     for name, column in to_columns(columns).items():
         if name in leave_out:
             continue

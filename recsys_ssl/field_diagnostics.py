@@ -21,6 +21,7 @@ from recsys_ssl.shared_information import (
     pair_information,
 )
 from sparse_data import Bags, checks
+from sparse_data.type_checks import check_type
 
 N_BINS = 10
 # A field that tells an item apart up to 5 % of what that takes is as good as an id.
@@ -239,8 +240,14 @@ def _share(shared: float, chance: float, most: float) -> float:
 def _kinds(
     features: Mapping[str, Field], specification: Sequence[Mapping[str, Any]] | None
 ) -> dict[str, str]:
+    check_type("features", features, Mapping, "Pass arrays by name.")
+    if not all(isinstance(name, str) for name in features):
+        raise TypeError(f"`features` must have text for names; got {list(features)}. Rename them.")
     if specification is None:
         return {name: _kind(values) for name, values in features.items()}
+    for entry in check_type("specification", specification, (list, tuple), "Pass a list of dicts."):
+        if "name" not in check_type("specification", entry, Mapping, "Pass a list of dicts."):
+            raise ValueError(f"`specification` must name each field; got {dict(entry)}. Add its name.")
     absent = [entry["name"] for entry in specification if entry["name"] not in features]
     if absent:
         raise ValueError(

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 
 from recsys_ssl.id_lookup import UNKNOWN, as_ids, lookup
 from sparse_data import Bags, checks
+from sparse_data.type_checks import check_type
 
 DEFAULT_L2 = 0.05
 
@@ -109,12 +110,14 @@ def fold_in(
     checks.check_in_range("l2", l2, low=0, closed="neither")
     checks.check_in_range("temperature", temperature, low=0, closed="neither")
     vectors = checks.check_finite("item_vectors", checks.check_ndim("item_vectors", item_vectors, 2))
+    check_type("liked", liked, Bags, "Build the bags with Bags.from_lists.")
     checks.check_ids_in_range("liked", liked.values, len(vectors))
     if liked.weights is not None:
         raise ValueError("`liked` must be without weights; got weights. Repeat an item to weight it.")
     vectors = vectors.astype(np.float64) / temperature
     shape = (len(liked), vectors.shape[1])
-    queries = np.zeros(shape) if start is None else np.array(start, dtype=np.float64)
+    given = np.zeros(shape) if start is None else checks.check_numeric("start", start)
+    queries = np.array(given, dtype=np.float64)
     if queries.shape != shape:
         raise ValueError(f"`start` must be of shape {shape}; got {queries.shape}. Pass one vector a bag.")
     checks.check_finite("start", queries)

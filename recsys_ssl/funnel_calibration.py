@@ -14,6 +14,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from recsys_ssl.binary_labels import check_binary, check_both_classes, check_probabilities, check_weights
 from sparse_data import checks
+from sparse_data.type_checks import check_type
 
 Floats = NDArray[np.float64]
 CALIBRATIONS = ("logistic", "isotonic")
@@ -132,6 +133,7 @@ class FunnelCalibration:
         -------
         FunnelCalibration
         """
+        _check_predictions(predictions, ("ctr", "ctcvr"))
         fit = _logistic if checks.check_one_of("calibrate", kind, CALIBRATIONS) == "logistic" else _isotonic
         return cls(
             kind,
@@ -141,15 +143,26 @@ class FunnelCalibration:
 
     def apply(self, predictions: Mapping[str, Floats]) -> dict[str, Floats]:
         r"""Return calibrated ctr, cvr and ctcvr, with :math:`ctcvr \le ctr`, of shape (n,) each."""
-        ctr = self._map(self.ctr, predictions["ctr"])
-        ctcvr = np.minimum(self._map(self.ctcvr, predictions["ctcvr"]), ctr)
-        cvr = np.divide(ctcvr, ctr, out=predictions["cvr"].astype(np.float64), where=ctr > 0)
+        names = ("ctr", "cvr", "ctcvr")
+        _check_predictions(predictions, names)
+        given = {name: check_probabilities(f"predictions[{name!r}]", predictions[name]) for name in names}
+        checks.check_same_length(**{f"predictions[{name!r}]": values for name, values in given.items()})
+        ctr = self._map(self.ctr, given["ctr"])
+        ctcvr = np.minimum(self._map(self.ctcvr, given["ctcvr"]), ctr)
+        cvr = np.divide(ctcvr, ctr, out=given["cvr"].astype(np.float64), where=ctr > 0)
         return {"ctr": ctr, "cvr": cvr, "ctcvr": ctcvr}
 
     def _map(self, learned: Floats, values: Floats) -> Floats:
         if self.kind == "isotonic":
             return np.asarray(np.interp(values, *learned))
         return np.asarray(expit(learned[0, 0] * _logits(values) + learned[1, 0]))
+
+
+def _check_predictions(predictions: Mapping[str, ArrayLike], names: tuple[str, ...]) -> None:
+    check_type("predictions", predictions, Mapping, "Pass arrays by name.")
+    absent = [name for name in names if name not in predictions]
+    if absent:
+        raise ValueError(f"`predictions` must hold {', '.join(names)}; got no {', '.join(absent)}. Add them.")
 
 
 def _logistic(labels: ArrayLike, probabilities: ArrayLike, sample_weight: ArrayLike | None) -> Floats:

@@ -15,6 +15,7 @@ from recsys_ssl.vocabulary_rows import VocabularyRows
 from recsys_ssl.vocabulary_state import VocabularyState, as_array, from_arrays, to_arrays
 from sparse_data import checks
 from sparse_data.datasets.columns import as_ids
+from sparse_data.type_checks import check_type
 
 
 class GrowingVocabulary:
@@ -137,7 +138,7 @@ class GrowingVocabulary:
         ValueError
             If a row is reserved, free or out of range.
         """
-        rows = checks.check_ids_in_range("rows", rows, self.capacity)
+        rows = checks.check_ids_in_range("rows", checks.check_ndim("rows", rows, 1), self.capacity)
         return as_array(self._rows.ids_of(rows.tolist()), self._kind)
 
     def counts(self, ids: ArrayLike) -> NDArray[np.int64]:
@@ -216,6 +217,7 @@ class GrowingVocabulary:
             If the other has another `min_count` or ids of another kind, or the table is full. Nothing has
             changed then.
         """
+        check_type("other", other, GrowingVocabulary, "Merge vocabularies.")
         if self.min_count != other.min_count:
             raise ValueError(
                 f"`other` must have the same min_count, {self.min_count}; got {other.min_count}. "

@@ -15,6 +15,7 @@ from sparse_data import Bags
 from sparse_data.checks import check_count, check_finite, check_non_negative
 from sparse_data.datasets.impressions import Impressions
 from sparse_data.datasets.joined_impressions import concatenate_impressions
+from sparse_data.type_checks import check_type
 
 
 class ImpressionBlocks(Protocol):
@@ -82,6 +83,10 @@ class ImpressionBatches(keras.utils.PyDataset):
         seed: int = 0,
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
+        check_type("encoder", encoder, FeatureEncoder, "Pass a fitted one.")
+        if not hasattr(impressions, "block_lengths") and not isinstance(impressions, Impressions):
+            got = type(impressions).__name__
+            raise TypeError(f"`impressions` must be Impressions or their files; got {got}. Read them first.")
         self.source = _InMemory(impressions) if isinstance(impressions, Impressions) else impressions
         self.encoder = encoder
         self.lengths = np.asarray(self.source.block_lengths, dtype=np.int64)

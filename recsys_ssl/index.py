@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import zipfile
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
 from recsys_ssl.blocked_top_k import blocked_top_k
 from recsys_ssl.id_lookup import UNKNOWN, allowed_mask, as_ids, check_k, check_known, ids_of, lookup
 from sparse_data import checks
+from sparse_data.saved_folder import rebuilding
+from sparse_data.type_checks import check_path
 
 METRICS = ("dot", "cosine")
 
@@ -141,6 +141,9 @@ class ExactIndex:
         matrix = self._queries(queries)
         allowed = allowed_mask(self.ids, allow, deny)
         check_k(k, len(self) if allowed is None else int(allowed.sum()))
+        if seen is not None and not issparse(seen):
+            got = type(seen).__name__
+            raise TypeError(f"`seen` must be a SciPy sparse array; got {got}. Wrap it in csr_array.")
         if seen is not None and seen.shape != (matrix.shape[0], len(self)):
             raise ValueError(
                 f"`seen` must be of shape {(matrix.shape[0], len(self))}; got {seen.shape}. "
@@ -167,7 +170,7 @@ class ExactIndex:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to one file, which is complete or is not there at all."""
-        target = Path(path)
+        target = check_path("path", path)
         # In the folder of the target, since a rename is atomic within one file system only.
         part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
@@ -188,18 +191,19 @@ class ExactIndex:
         ValueError
             If the file is damaged or was written by something else.
         """
-        with open(path, "rb") as handle:
+        with open(check_path("path", path), "rb") as handle:
             try:
                 with np.load(handle, allow_pickle=False) as file:
                     arrays = {name: file[name] for name in file.files}
-            except (zipfile.BadZipFile, ValueError, EOFError, AttributeError) as error:
+            except Exception as error:  # zip, zlib and NumPy have their own; all mean a damaged file
                 raise ValueError(
                     f"`path` must be an index; got a damaged file, {path}. Save it again."
                 ) from error
         kind = str(arrays.get("kind", "no index"))
         checks.check_one_of("path", kind, (cls.kind,), hint="Load it with the class that saved it.")
-        index = cls(**cls._parameters(arrays))
-        index._restore(arrays)
+        with rebuilding(path, f"{kind} index"):
+            index = cls(**cls._parameters(arrays))
+            index._restore(arrays)
         return index
 
     @classmethod
@@ -222,7 +226,7 @@ class ExactIndex:
         self, vectors: ArrayLike, ids: ArrayLike, bias: ArrayLike | None
     ) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.float32]]:
         """Return vectors, ids and bias, sorted by id."""
-        matrix = self._unit(checks.check_finite("vectors", checks.check_ndim("vectors", vectors, 2)))
+        matrix = self._unit("vectors", vectors)
         names = as_ids("ids", ids)
         offsets = np.zeros(names.size) if bias is None else checks.check_finite("bias", bias)
         checks.check_same_length(vectors=matrix, ids=names, bias=offsets)
@@ -232,7 +236,7 @@ class ExactIndex:
         return matrix[order], unique, offsets[order].astype(np.float32)
 
     def _queries(self, queries: ArrayLike) -> NDArray[np.float32]:
-        matrix = self._unit(checks.check_finite("queries", checks.check_ndim("queries", queries, 2)))
+        matrix = self._unit("queries", queries)
         if matrix.shape[1] != self.vectors.shape[1]:
             raise ValueError(
                 f"`queries` must have {self.vectors.shape[1]} columns; got {matrix.shape[1]}. "
@@ -240,10 +244,13 @@ class ExactIndex:
             )
         return matrix
 
-    def _unit(self, matrix: NDArray[Any]) -> NDArray[np.float32]:
+    def _unit(self, name: str, vectors: ArrayLike) -> NDArray[np.float32]:
+        matrix = checks.check_finite(name, checks.check_ndim(name, vectors, 2))
         if self.metric == "cosine":
             norms = np.linalg.norm(matrix, axis=1, keepdims=True)
             matrix = matrix / np.where(norms > 0, norms, 1.0)
+        if np.abs(matrix).max(initial=0.0) > np.finfo(np.float32).max:
+            raise ValueError(f"`{name}` must fit into float32; got larger numbers. Scale them.")
         return np.ascontiguousarray(matrix, dtype=np.float32)
 
     def _set(self, vectors: NDArray[Any], ids: NDArray[Any], bias: NDArray[Any]) -> None:

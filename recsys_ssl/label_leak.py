@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from recsys_ssl.binary_labels import check_both_classes, check_funnel, check_probabilities
 from sparse_data import checks
+from sparse_data.type_checks import check_type
 
 SUSPICIOUS = 0.99
 # One positive row among many is first or last by chance too often, in one column of fifty.
@@ -114,7 +115,7 @@ def _of_predictions(
     predictions: Mapping[str, ArrayLike], judged: Mapping[str, Target], threshold: float
 ) -> dict[str, str]:
     messages = {}
-    for name, values in predictions.items():
+    for name, values in check_type("predictions", predictions, Mapping, "Pass arrays by name.").items():
         target, rows = judged[checks.check_one_of("predictions", name, tuple(judged))]
         probabilities = check_probabilities(f"predictions[{name!r}]", values)
         checks.check_same_length(clicks=target, **{f"predictions[{name!r}]": probabilities})

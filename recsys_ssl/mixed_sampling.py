@@ -54,7 +54,7 @@ def mixed_sampling_log_probability(
     >>> np.exp(log_q).round(2).tolist()
     [0.4, 0.16]
     """
-    q = checks.check_non_negative("q", np.asarray(q, dtype=np.float64))
+    q = checks.check_non_negative("q", q).astype(np.float64)
     checks.check_in_range("q", q.max(initial=0.0), high=1, hint="Pass probabilities, not counts.")
     checks.check_count("batch", batch)
     checks.check_count("uniform", uniform, minimum=0)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from recsys_ssl import metrics
 from sparse_data import checks
+from sparse_data.type_checks import check_seed
 
 # Bootstrap replicates drawn at once; bounds the memory at this many numbers a user.
 REPLICATES_AT_ONCE = 64
@@ -125,7 +126,7 @@ class RankingAccumulator:
         """
         checks.check_count("n_bootstrap", n_bootstrap, minimum=0)
         checks.check_in_range("confidence", confidence, 0, 1, closed="neither")
-        generator = np.random.default_rng(random_state)
+        generator = np.random.default_rng(check_seed("random_state", random_state))
         tail = (1 - confidence) / 2
         lines: list[Estimate] = []
         for name, mask in self.slices.items():

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from recsys_ssl.sparse_embedding import SparseEmbedding
+from sparse_data.type_checks import check_type
 
 
 def sparse_embedding_from(layer: keras.layers.Embedding, *, padding_id: int | None = None) -> SparseEmbedding:
@@ -44,6 +45,7 @@ def sparse_embedding_from(layer: keras.layers.Embedding, *, padding_id: int | No
     >>> bool(np.all(sparse(np.array([3, 1])) == dense(np.array([3, 1]))))
     True
     """
+    check_type("layer", layer, keras.layers.Embedding, "Take one table at a time.")
     if not layer.built:
         raise ValueError(f"`layer` must be built; got {layer.name!r} without rows. Call it once first.")
     if layer.mask_zero and padding_id is None:
@@ -87,6 +89,9 @@ def sparse_embeddings_from(layer: Any) -> dict[str, SparseEmbedding]:
     ValueError
         If the layer is not built.
     """
+    if not hasattr(layer, "get_embedding_tables"):
+        got = type(layer).__name__
+        raise TypeError(f"`layer` must be a DistributedEmbedding; got {got}. Use `sparse_embedding_from`.")
     if not layer.built:
         raise ValueError(f"`layer` must be built; got {layer.name!r} without rows. Call it once first.")
     rows = layer.get_embedding_tables()

@@ -16,7 +16,14 @@ from recsys_ssl import features
 from recsys_ssl.entity_features import EntityFeatures
 from recsys_ssl.retriever import TwoTowerRetriever
 from recsys_ssl.two_tower import TwoTower
-from sparse_data.saved_folder import plain_number, read_arrays, read_folder, write_arrays, write_folder
+from sparse_data.saved_folder import (
+    plain_number,
+    read_arrays,
+    read_folder,
+    rebuilding,
+    write_arrays,
+    write_folder,
+)
 
 KIND = "two-tower retriever"
 DESCRIPTION, INDEX, WEIGHTS = "retriever.json", "index.npz", "towers.npz"
@@ -95,24 +102,25 @@ def load_retriever(path: str | os.PathLike[str]) -> TwoTowerRetriever:
         If it is not a saved retriever, or a file in it is missing, truncated or altered.
     """
     folder = read_folder(path, KIND, files=(DESCRIPTION, INDEX, WEIGHTS, *VOCABULARIES.values()))
-    description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    model = TwoTowerRetriever(**_parameters_from_json(description["parameters"]))
-    for side, file in VOCABULARIES.items():
-        arrays = read_arrays(folder / file)
-        encoder = EntityFeatures.from_state(f"{side}_id", description[f"{side}_features"], arrays)
-        setattr(model, f"{side}_encoder_", encoder)
-    index = read_arrays(folder / INDEX)
-    model.user_ids_, model.item_ids_ = index["user_ids"], index["item_ids"]
-    model.user_factors_, model.item_factors_ = index["user_factors"], index["item_factors"]
-    model.popularity_ = index["popularity"]
-    data = np.ones(len(index["seen_indices"]), dtype=np.bool_)
-    shape = (len(model.user_ids_), len(model.item_ids_))
-    model.seen_ = csr_array((data, index["seen_indices"], index["seen_indptr"]), shape=shape)
-    model.model_ = TwoTower.from_config(description["model"])
-    weights = read_arrays(folder / WEIGHTS)
-    model.model_.set_weights([weights[str(place)] for place in range(len(weights))])
-    model.best_epoch_, model.history_ = description["best_epoch"], description["history"]
-    model.interrupted_ = description["interrupted"]
+    with rebuilding(path, KIND):
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        model = TwoTowerRetriever(**_parameters_from_json(description["parameters"]))
+        for side, file in VOCABULARIES.items():
+            arrays = read_arrays(folder / file)
+            encoder = EntityFeatures.from_state(f"{side}_id", description[f"{side}_features"], arrays)
+            setattr(model, f"{side}_encoder_", encoder)
+        index = read_arrays(folder / INDEX)
+        model.user_ids_, model.item_ids_ = index["user_ids"], index["item_ids"]
+        model.user_factors_, model.item_factors_ = index["user_factors"], index["item_factors"]
+        model.popularity_ = index["popularity"]
+        data = np.ones(len(index["seen_indices"]), dtype=np.bool_)
+        shape = (len(model.user_ids_), len(model.item_ids_))
+        model.seen_ = csr_array((data, index["seen_indices"], index["seen_indptr"]), shape=shape)
+        model.model_ = TwoTower.from_config(description["model"])
+        weights = read_arrays(folder / WEIGHTS)
+        model.model_.set_weights([weights[str(place)] for place in range(len(weights))])
+        model.best_epoch_, model.history_ = description["best_epoch"], description["history"]
+        model.interrupted_ = description["interrupted"]
     return model
 
 

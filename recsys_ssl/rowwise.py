@@ -184,14 +184,17 @@ class RowwiseAdagrad(SparseAdagrad):
 class LazyAdam(GatheredRowsOptimizer, keras.optimizers.Adam):
     r"""Adam whose moments of a row move only when a batch touches the row.
 
-    At step *t*, for touched rows alone, :math:`m_r \leftarrow \beta_1 m_r + (1 - \beta_1) g_r`,
+    At step *t*, for touched rows alone, :math:`m_r \leftarrow \beta m_r + (1 - \beta) g_r`,
     :math:`v_r \leftarrow \beta_2 v_r + (1 - \beta_2) g_r^2`,
     :math:`W_r \leftarrow W_r - \eta c_t m_r / (\sqrt{v_r} + \epsilon)` with
-    :math:`c_t = \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)`.
+    :math:`c_t = \sqrt{1 - \beta_2^t} / (1 - \beta^t)`, where :math:`\beta` is ``table_beta_1``. The bias
+    correction counts the optimizer's steps, not the row's. Other variables follow Adam with ``beta_1``.
 
     Adam differs on rows that the batch does not touch: there it shrinks *m* and *v* and moves the row along
-    *m*. Here these rows rest, so that a rare row is moved by its own gradients alone, and the bias correction
-    counts the optimizer's steps, not the row's.
+    *m*. Here these rows rest. After one gradient *g* Adam moves a row by
+    :math:`\sum_k (1 - \beta_1) \beta_1^k = 1` times its step, most of it in batches without the row; a
+    row that rests gets the first term, a tenth of it, and never the others if it is rare. Hence tables go
+    without momentum unless asked: the whole step is taken at once, and a slot of the table's size is saved.
 
     Parameters
     ----------
@@ -200,6 +203,8 @@ class LazyAdam(GatheredRowsOptimizer, keras.optimizers.Adam):
     beta_1, beta_2 : float, default=0.9, 0.999
         In [0, 1).
     epsilon : float, default=1e-7
+    table_beta_1 : float, default=0.0
+        :math:`\beta`, in [0, 1), what takes the place of ``beta_1`` for tables; with 0 they have no *m*.
     **kwargs
         As of :class:`keras.optimizers.Adam`, without amsgrad. What they mean for tables:
         :class:`~recsys_ssl.gathered_rows_optimizer.GatheredRowsOptimizer`.
@@ -226,26 +231,34 @@ class LazyAdam(GatheredRowsOptimizer, keras.optimizers.Adam):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        table_beta_1: float = 0.0,
         **kwargs: Any,
     ) -> None:
         self._refuse_unsupported(**kwargs)
+        checks.check_in_range("table_beta_1", table_beta_1, low=0, high=1, closed="left")
         checks.check_in_range("beta_1", beta_1, low=0, high=1, closed="left")
         checks.check_in_range("beta_2", beta_2, low=0, high=1, closed="left")
         checks.check_in_range("epsilon", epsilon, low=0)
         super().__init__(learning_rate=learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, **kwargs)
+        self.table_beta_1 = table_beta_1
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings for Keras to save."""
+        return {**super().get_config(), "table_beta_1": self.table_beta_1}
 
     def slots_of(self, variable: Any) -> list[tuple[str, tuple[int, ...], float]]:
-        """Return both moments, of the table's shape."""
-        shape = tuple(variable.shape)
-        return [("momentum", shape, 0.0), ("velocity", shape, 0.0)]
+        """Return the moments that are kept, of the table's shape."""
+        names = ("momentum", "velocity") if self.table_beta_1 else ("velocity",)
+        return [(name, tuple(variable.shape), 0.0) for name in names]
 
     def update_rows(
         self, values: Tensor, slots: list[Tensor], gradient: Tensor, learning_rate: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
         """Return rows and moments after a step."""
         step = ops.cast(self.iterations + 1, values.dtype)
-        correction = ops.sqrt(1 - ops.power(self.beta_2, step)) / (1 - ops.power(self.beta_1, step))
-        momentum = slots[0] + (1 - self.beta_1) * (gradient - slots[0])
-        velocity = slots[1] + (1 - self.beta_2) * (ops.square(gradient) - slots[1])
+        correction = ops.sqrt(1 - ops.power(self.beta_2, step)) / (1 - ops.power(self.table_beta_1, step))
+        velocity = slots[-1] + (1 - self.beta_2) * (ops.square(gradient) - slots[-1])
+        kept = [slots[0] + (1 - self.table_beta_1) * (gradient - slots[0])] if self.table_beta_1 else []
+        momentum = kept[0] if kept else gradient
         change = learning_rate * correction * momentum / (ops.sqrt(velocity) + self.epsilon)
-        return values - change, [momentum, velocity]
+        return values - change, [*kept, velocity]

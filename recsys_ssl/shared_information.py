@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from recsys_ssl.features import MISSING
 from sparse_data import Bags, checks
+from sparse_data.type_checks import check_seed
 
 Field = ArrayLike | Bags
 Draws = Any  # scipy sparse array (n_items, n_values): the probabilities of drawing each value of an item
@@ -144,7 +145,8 @@ def chance_information(a: Draws, b: Draws, random_state: int) -> float:
     """
     both = (np.diff(a.indptr) > 0) & (np.diff(b.indptr) > 0)
     kept = np.flatnonzero(both)
-    return pair_information(a[kept], b[np.random.default_rng(random_state).permutation(kept)])[0]
+    generator = np.random.default_rng(check_seed("random_state", random_state))
+    return pair_information(a[kept], b[generator.permutation(kept)])[0]
 
 
 def _blocks(across: Draws, b: Draws) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sparse_data import checks
 from sparse_data.datasets import Interactions
+from sparse_data.type_checks import check_seed, check_type
 
 Parts = tuple[Interactions, ...]
 
@@ -46,8 +47,8 @@ def random_split(
     (4, 1)
     """
     shares = _checked_fractions(fractions)
-    n_rows = len(interactions)
-    order = np.random.default_rng(random_state).permutation(n_rows)
+    n_rows = len(_checked_log(interactions))
+    order = np.random.default_rng(check_seed("random_state", random_state)).permutation(n_rows)
     part = np.empty(n_rows, dtype=np.int64)
     borders = np.round(np.cumsum(shares)[:-1] * n_rows)
     part[order] = np.searchsorted(borders, np.arange(n_rows), side="right")
@@ -92,7 +93,8 @@ def per_user_split(
     """
     shares = _checked_fractions(fractions)
     checks.check_one_of("remainder", remainder, ("first", "last"))
-    shuffled = np.random.default_rng(random_state).permutation(len(interactions))
+    generator = np.random.default_rng(check_seed("random_state", random_state))
+    shuffled = generator.permutation(len(_checked_log(interactions)))
     users, place, size = _places_by_user(interactions, shuffled)
     # The first place of each part but the first, for each user.  A hair is added where a number of rows is
     # rounded down, so that 0.1 of 10 rows is 1 row whatever the binary fraction says.
@@ -132,7 +134,7 @@ def leave_last_out(interactions: Interactions, n_parts: int = 2) -> Parts:
     ValueError
         If the log has no timestamps.
     """
-    checks.check_count("n_parts", n_parts, minimum=2)
+    checks.check_count("n_parts", n_parts, minimum=2, maximum=2**31 - 1)
     order = np.argsort(_timestamps(interactions), kind="stable")
     users, place, size = _places_by_user(interactions, order)
     # A user's last row goes to part n_parts - 1, the one before to n_parts - 2, the first row to part 0.
@@ -179,19 +181,25 @@ def global_time_split(interactions: Interactions, fractions: Sequence[float] = (
 
 
 def _checked_fractions(fractions: Sequence[float]) -> list[float]:
+    fractions = np.atleast_1d(checks.check_numeric("fractions", fractions)).tolist()
     shares = [checks.check_in_range("fractions", share, 0, 1, closed="neither") for share in fractions]
     if not np.isclose(sum(shares), 1.0):
         raise ValueError(f"`fractions` must have the sum 1; got {sum(shares)}. Name every part, also train.")
     return shares
 
 
+def _checked_log(interactions: Interactions) -> Interactions:
+    return check_type("interactions", interactions, Interactions, "Use Interactions.from_frame for a table.")
+
+
 def _timestamps(interactions: Interactions) -> NDArray[np.number]:
-    if interactions.timestamps is None:
+    times = _checked_log(interactions).timestamps
+    if times is None:
         raise ValueError(
             "`interactions` must have timestamps for a split by time; got none. Name the column that holds "
             "them when reading the log, or use a random split."
         )
-    return interactions.timestamps
+    return times
 
 
 def _places_by_user(

@@ -10,6 +10,7 @@ from scipy.special import logit
 
 from recsys_ssl.binary_labels import check_binary, check_probabilities, check_weights
 from sparse_data import checks
+from sparse_data.type_checks import check_type
 
 # Logits beyond this share the outer bins: probabilities below 1e-14, and float64 next to 1.
 LARGEST_LOGIT = 32.0
@@ -43,7 +44,7 @@ class StreamingAUC:
     """
 
     def __init__(self, n_bins: int = 1 << 16) -> None:
-        self.n_bins = checks.check_count("n_bins", n_bins)
+        self.n_bins = checks.check_count("n_bins", n_bins, maximum=2**31 - 1)
         self.positives = np.zeros(self.n_bins)
         self.negatives = np.zeros(self.n_bins)
 
@@ -75,6 +76,7 @@ class StreamingAUC:
 
     def merge(self, other: StreamingAUC) -> Self:
         """Add the rows of another accumulator with as many bins; returns itself."""
+        check_type("other", other, StreamingAUC, "Merge accumulators.")
         if other.n_bins != self.n_bins:
             raise ValueError(
                 f"`other` must have {self.n_bins} bins; got {other.n_bins}. Build both with the same n_bins."

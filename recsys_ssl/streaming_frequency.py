@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_data import checks
+from sparse_data.type_checks import check_type
 
 _LARGE_PRIME = (1 << 61) - 1
 
@@ -56,10 +57,10 @@ class StreamingFrequency:
     def __init__(
         self, num_buckets: int = 1 << 20, *, num_hashes: int = 2, rate: float = 0.02, seed: int = 0
     ) -> None:
-        self.num_buckets = checks.check_count("num_buckets", num_buckets)
-        self.num_hashes = checks.check_count("num_hashes", num_hashes)
+        self.num_buckets = checks.check_count("num_buckets", num_buckets, maximum=2**31 - 1)
+        self.num_hashes = checks.check_count("num_hashes", num_hashes, maximum=64)
         self.rate = checks.check_in_range("rate", rate, low=0, high=1, closed="right")
-        generator = np.random.default_rng(seed)
+        generator = np.random.default_rng(checks.check_count("seed", seed, minimum=0))
         self._multipliers = generator.integers(1, 1 << 31, size=num_hashes, dtype=np.uint64)
         self._shifts = generator.integers(0, 1 << 61, size=num_hashes, dtype=np.uint64)
         self._step = 0
@@ -73,8 +74,9 @@ class StreamingFrequency:
         ----------
         ids : integer ndarray of shape (batch,)
         """
+        buckets = self._buckets(ids)
         self._step += 1
-        for last, gap, bucket in zip(self._last, self._gap, self._buckets(ids), strict=True):
+        for last, gap, bucket in zip(self._last, self._gap, buckets, strict=True):
             bucket = np.unique(bucket)
             since = self._step - last[bucket]
             moved = (1 - self.rate) * gap[bucket] + self.rate * since
@@ -129,6 +131,7 @@ class StreamingFrequency:
         >>> left.merge(right).probability(np.array([3, 4])).tolist()
         [0.5, 0.5]
         """
+        check_type("other", other, StreamingFrequency, "Merge estimators.")
         same = self._last.shape == other._last.shape and np.array_equal(self._shifts, other._shifts)
         if not (same and np.array_equal(self._multipliers, other._multipliers)):
             raise ValueError(
@@ -147,7 +150,6 @@ class StreamingFrequency:
         return self
 
     def _buckets(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-        checks.check_integers("ids", ids)
-        keys = np.asarray(ids).astype(np.uint64)
+        keys = checks.check_ndim("ids", checks.check_integers("ids", ids), 1).astype(np.uint64)
         mixed = (keys[None, :] * self._multipliers[:, None] + self._shifts[:, None]) % np.uint64(_LARGE_PRIME)
         return (mixed % np.uint64(self.num_buckets)).astype(np.int64)

@@ -16,6 +16,7 @@ from recsys_ssl.sampled_softmax import SampledSoftmax
 from recsys_ssl.self_supervision import SelfSupervision
 from recsys_ssl.sparse_model import SparseModel
 from recsys_ssl.training_callbacks import WarnOnCollapse
+from sparse_data.type_checks import check_type
 
 Tensor = Any
 WATCHED = 256  # items of a batch whose pairs are enough to watch uniformity
@@ -78,6 +79,10 @@ class TwoTower(SparseModel):
         self_supervision: SelfSupervision | FeatureDropout | None = None,
         **kwargs: Any,
     ) -> None:
+        for name, tower in (("query_tower", query_tower), ("item_tower", item_tower)):
+            check_type(name, tower, keras.Layer, "Pass a layer or a model.")
+        if loss is not None:
+            check_type("loss", loss, SampledSoftmax, "Pass a SampledSoftmax.")
         super().__init__(**kwargs)
         self.query_tower = query_tower
         self.item_tower = item_tower

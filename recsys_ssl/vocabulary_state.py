@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from recsys_ssl.candidate_counts import CandidateCounts, Id
 from recsys_ssl.vocabulary_rows import VocabularyRows
+from sparse_data import checks
+from sparse_data.type_checks import check_type
 
 ROW_ARRAYS = ("rows", "counts", "last_seen", "freed_rows")
 
@@ -45,20 +47,37 @@ def to_arrays(state: VocabularyState) -> dict[str, NDArray[Any]]:
     }
 
 
+def _checked(values: Any, name: str) -> NDArray[Any]:
+    """Return one array of the state, or raise if its length or type cannot be that of `to_arrays`."""
+    held = checks.check_ndim(f"state[{name!r}]", values, 1)
+    length = {"settings": 5, "names": 2}.get(name, held.size)
+    text = name == "names" or (name in ("ids", "candidate_ids") and held.dtype.kind == "U")
+    if held.size != length or (held.size and held.dtype.kind not in ("U" if text else "i")):
+        raise ValueError(
+            f"`state[{name!r}]` must be {length} values of {'text' if text else 'signed integers'}; "
+            f"got {held.size} of dtype {held.dtype}. Pass what `state_dict` returned, unchanged."
+        )
+    return held if text or held.dtype.kind == "i" else held.astype(np.int64)
+
+
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> VocabularyState:
     """Return what `to_arrays` was given; raise where an array is absent or they do not fit together."""
     names = ("settings", "names", "ids", *ROW_ARRAYS, "candidate_ids", "candidate_counts")
+    check_type("state", arrays, Mapping, "Pass what `state_dict` returned, unchanged.")
     absent = [name for name in names if name not in arrays]
     if absent:
         raise ValueError(
             f"`state` must hold {', '.join(names)}; got no {', '.join(absent)}. "
             "Pass what `state_dict` returned, unchanged."
         )
-    held = {name: np.asarray(arrays[name]) for name in names}
+    held = {name: _checked(arrays[name], name) for name in names}
     capacity, min_count, max_candidates, updates, undercount = held["settings"].tolist()
     when_full, kind = held["names"].tolist()
     rows = VocabularyRows.from_arrays(
         capacity, held["ids"].tolist(), **{name: held[name] for name in ROW_ARRAYS}
+    )
+    checks.check_same_length(
+        **{f"state[{name!r}]": held[name] for name in ("candidate_ids", "candidate_counts")}
     )
     candidates = CandidateCounts(max_candidates)
     candidates.add(zip(held["candidate_ids"].tolist(), held["candidate_counts"].tolist(), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from sparse_data.checks import (
+    check_array,
     check_count,
     check_finite,
     check_integers,
@@ -106,7 +108,7 @@ class Bags:
         """
         rows = _rows("lists", lists)
         flat = list(chain.from_iterable(rows))
-        values = np.asarray(flat, dtype=np.int64 if dtype is None and not flat else dtype)
+        values = _flat("lists", flat, np.int64 if dtype is None and not flat else dtype)
         lengths = [len(row) for row in rows]
         flat_weights = None
         if weights is not None:
@@ -116,7 +118,7 @@ class Bags:
                     "`weights` must be of the same lengths as `lists`, bag by bag; got other lengths. "
                     "Pass one weight a value."
                 )
-            flat_weights = np.asarray(list(chain.from_iterable(weight_rows)), dtype=np.float64)
+            flat_weights = _flat("weights", list(chain.from_iterable(weight_rows)), np.float64)
         return cls(values, _offsets(np.asarray(lengths, dtype=np.int64)), flat_weights)
 
     def __len__(self) -> int:
@@ -134,9 +136,11 @@ class Bags:
         # The offsets' own indexing settles negative, out-of-range and boolean keys.
         starts, stops = self.offsets[:-1], self.offsets[1:]
         if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+            if not -len(self) <= key < len(self):
+                raise IndexError(f"`key` must be in [{-len(self)}, {len(self)}); got {key}. Check the bag.")
             return self.values[starts[key] : stops[key]]
         if not isinstance(key, slice):
-            key = np.asarray(key)
+            key = check_array("key", key)
             key = key if key.dtype == bool else check_integers("key", key)
             check_ndim("key", key, 1)
         lengths = self.lengths[key]
@@ -198,12 +202,10 @@ class Bags:
         if width is None:
             width = int(self.lengths.max(initial=0))
         else:
-            check_count("width", width)
+            check_count("width", width, maximum=2**31 - 1)
         dtype = self.values.dtype
-        if isinstance(fill, (str, bytes)):
-            dtype = np.result_type(dtype, np.asarray(fill).dtype)
-        elif fill is not None:
-            dtype = np.result_type(dtype, fill)
+        if fill is not None:
+            dtype = _wide_enough(dtype, fill)
         padded = np.zeros((len(self), width), dtype=dtype)
         if fill is not None:
             padded[...] = fill
@@ -214,18 +216,44 @@ class Bags:
 
     def map_values(self, values: ArrayLike) -> Bags:
         """Return bags with the same offsets and weights and new values of shape (n_values,)."""
-        return Bags(np.asarray(values), self.offsets, self.weights)
+        return Bags(check_array("values", values), self.offsets, self.weights)
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
+def _wide_enough(dtype: np.dtype[Any], fill: Any) -> np.dtype[Any]:
+    """Return a dtype that holds both the values and `fill`, or raise where there is none."""
+    kind = np.asarray(fill).dtype if isinstance(fill, (str, bytes)) else fill
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        widened = np.result_type(dtype, kind)
+        np.zeros(1, dtype=widened)[0] = fill
+        return widened
+    raise TypeError(f"`fill` must be a scalar beside {dtype} values; got {fill!r}. Pass one of their kind.")
+
+
+def _several(value: Any) -> bool:
+    return isinstance(value, Iterable) and not (isinstance(value, np.ndarray) and value.ndim == 0)
+
+
+def _flat(name: str, values: list[Any], dtype: DTypeLike | None) -> NDArray[Any]:
+    try:
+        return np.asarray(values, dtype=dtype)
+    except (TypeError, ValueError, OverflowError):
+        wanted = "of one kind" if dtype is None else f"of the `dtype` {dtype}"
+        raise ValueError(f"`{name}` must hold values {wanted}; got others. Convert them.") from None
+
+
 def _rows(name: str, lists: Iterable[Iterable[Any] | None]) -> list[Any]:
     """Return one sized row a bag, None as an empty one."""
     rows: list[Any] = []
-    for row in lists:
+    for row in lists if _several(lists) else (lists,):
         if isinstance(row, (str, bytes)):
             raise TypeError(f"`{name}` must hold one list a bag; got the string {row!r}. Wrap or split it.")
+        if row is not None and not _several(row):
+            raise TypeError(
+                f"`{name}` must hold one list a bag; got {type(row).__name__}. Pass a list of lists."
+            )
         rows.append([] if row is None else row if isinstance(row, (list, tuple, np.ndarray)) else list(row))
     return rows

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Value = TypeVar("Value")
 Closed = Literal["both", "left", "right", "neither"]
+_LARGEST = 2**63 - 1  # what an array can count
 
 
 def _fail(name: str, rule: str, got: object, hint: str) -> ValueError:
@@ -97,7 +98,7 @@ def check_in_range(
         raise TypeError(f"`{name}` must be a number; got {value!r}. {hint or 'Pass an int or a float.'}")
     above = low is None or (value >= low if closed in ("both", "left") else value > low)
     below = high is None or (value <= high if closed in ("both", "right") else value < high)
-    if not (above and below) or np.isnan(value):
+    if not (above and below) or value != value or (isinstance(value, int) and abs(value) > _LARGEST):
         left = "[" if closed in ("both", "left") and low is not None else "("
         right = "]" if closed in ("both", "right") and high is not None else ")"
         interval = f"{left}{'-inf' if low is None else low}, {'inf' if high is None else high}{right}"
@@ -133,9 +134,67 @@ def check_count(
         raise TypeError(f"`{name}` must be an integer; got {value!r}. {advice}") from None
     if count < minimum:
         raise _fail(name, f"at least {minimum}", count, hint or "Pass a larger integer.")
-    if maximum is not None and count > maximum:
-        raise _fail(name, f"at most {maximum}", count, hint or "Pass a smaller integer.")
+    most = _LARGEST if maximum is None else maximum
+    if count > most:
+        raise _fail(name, f"at most {most}", count, hint or "Pass a smaller integer.")
     return count
+
+
+def check_array(name: str, array: ArrayLike, hint: str | None = None) -> NDArray[Any]:
+    """Return `array` as an ndarray in the byte order of the machine, else raise.
+
+    Raises
+    ------
+    TypeError
+        If it is a sparse matrix.
+    ValueError
+        If its rows differ in length, or values of it are masked, which an ndarray could not tell.
+
+    Examples
+    --------
+    >>> check_array("x", [[1, 2], [3]])
+    Traceback (most recent call last):
+    ...
+    ValueError: `x` must be an array with rows of one length; got a list that is none. Check the rows.
+    """
+    kind = type(array).__name__
+    if hasattr(array, "toarray"):
+        raise TypeError(f"`{name}` must be dense; got a {kind}. {hint or 'Call its toarray().'}")
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        got = f"{np.ma.count_masked(array)} masked value(s)"
+        raise _fail(name, "without masked values", got, hint or "Fill or drop them.")
+    try:
+        array = np.asarray(array)
+    except (TypeError, ValueError, RuntimeError):
+        got = f"a {kind} that is none"
+        raise _fail(name, "an array with rows of one length", got, hint or "Check the rows.") from None
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def check_numeric(name: str, array: ArrayLike, hint: str | None = None) -> NDArray[Any]:
+    """Return `array` as an ndarray of bools, integers or floats, else raise; long doubles become float64.
+
+    Raises
+    ------
+    TypeError
+        If the array is not numeric (complex numbers are none).
+    ValueError
+        As `check_array`.
+
+    Examples
+    --------
+    >>> check_numeric("x", ["a"])
+    Traceback (most recent call last):
+    ...
+    TypeError: `x` must be numeric; got dtype <U1. Convert it to numbers.
+    """
+    array = check_array(name, array)
+    if array.dtype.kind not in "biuf":
+        advice = hint or "Convert it to numbers."
+        raise TypeError(f"`{name}` must be numeric; got dtype {array.dtype}. {advice}")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)  # which compiled kernels and frameworks do not know
+    return array
 
 
 def check_finite(name: str, array: ArrayLike, hint: str | None = None) -> NDArray[Any]:
@@ -155,7 +214,7 @@ def check_finite(name: str, array: ArrayLike, hint: str | None = None) -> NDArra
     ...
     ValueError: `x` must be finite; got 1 NaN or infinite value(s), first at position 1. ...
     """
-    array = _numeric(name, array, hint)
+    array = check_numeric(name, array, hint)
     bad = ~np.isfinite(array)
     if bad.any():
         got = f"{_counted(bad, 'NaN or infinite value(s)')}"
@@ -173,7 +232,7 @@ def check_non_negative(name: str, array: ArrayLike, hint: str | None = None) -> 
     ValueError
         If a value is negative or NaN.
     """
-    array = _numeric(name, array, hint)
+    array = check_numeric(name, array, hint)
     bad = ~(array >= 0)
     if bad.any():
         got = _counted(bad, "negative or NaN value(s)")
@@ -191,7 +250,7 @@ def check_ndim(name: str, array: ArrayLike, ndim: int, hint: str | None = None) 
     ...
     ValueError: `user_ids` must be 1-dimensional; got shape (1, 2). Reshape it or pick one column.
     """
-    array = np.asarray(array)
+    array = check_array(name, array)
     if array.ndim != ndim:
         got = f"shape {array.shape}"
         raise _fail(name, f"{ndim}-dimensional", got, hint or "Reshape it or pick one column.")
@@ -210,7 +269,7 @@ def check_same_length(**named_arrays: Any) -> int:
     ...
     ValueError: `labels` and `bags` must be of the same length; got 2 and 1. Pass one value a row.
     """
-    lengths = {name: len(array) for name, array in named_arrays.items() if array is not None}
+    lengths = {name: _length(name, array) for name, array in named_arrays.items() if array is not None}
     if len(set(lengths.values())) > 1:
         names = " and ".join(f"`{name}`" for name in lengths)
         got = " and ".join(str(length) for length in lengths.values())
@@ -220,7 +279,7 @@ def check_same_length(**named_arrays: Any) -> int:
 
 def check_nonempty(name: str, array: ArrayLike, hint: str | None = None) -> NDArray[Any]:
     """Return `array` as an ndarray if it holds at least one value, else raise ValueError."""
-    array = np.asarray(array)
+    array = check_array(name, array)
     if array.size == 0:
         got = f"shape {array.shape}"
         raise _fail(name, "non-empty", got, hint or "Check how the data were read or filtered.")
@@ -239,7 +298,7 @@ def check_integers(name: str, array: ArrayLike, hint: str | None = None) -> NDAr
     ...
     TypeError: `ids` must be of an integer dtype; got float64. Convert it with .astype("int64").
     """
-    array = np.asarray(array)
+    array = check_array(name, array)
     if array.size == 0 and array.dtype == np.float64:
         return array.astype(np.int64)
     if array.dtype.kind not in "iu":
@@ -280,7 +339,7 @@ def check_no_missing(name: str, array: ArrayLike, hint: str | None = None) -> ND
     ...
     ValueError: `user_ids` must be without missing values; got 1 missing, first at position 1. ...
     """
-    array = np.asarray(array)
+    array = check_array(name, array)
     kind = array.dtype.kind
     if kind in "fcmM":
         bad = np.asarray(np.isnat(array) if kind in "mM" else np.isnan(array))
@@ -297,6 +356,14 @@ def check_no_missing(name: str, array: ArrayLike, hint: str | None = None) -> ND
     return array
 
 
+def _length(name: str, array: Any) -> int:
+    try:
+        return len(array)
+    except TypeError:
+        got = type(array).__name__
+        raise TypeError(f"`{name}` must have a length; got {got}. Pass one value a row.") from None
+
+
 def _is_missing(value: object) -> bool:
     if value is None or (isinstance(value, (str, bytes)) and len(value) == 0):
         return True
@@ -306,14 +373,6 @@ def _is_missing(value: object) -> bool:
         return True
     except ValueError:  # an array as a value has no single truth value, and is not missing
         return False
-
-
-def _numeric(name: str, array: ArrayLike, hint: str | None) -> NDArray[Any]:
-    array = np.asarray(array)
-    if array.dtype.kind not in "biuf":
-        advice = hint or "Convert it to numbers."
-        raise TypeError(f"`{name}` must be numeric; got dtype {array.dtype}. {advice}")
-    return array
 
 
 def _counted(bad: NDArray[np.bool_], what: str) -> str:

@@ -13,6 +13,7 @@ from sparse_data.checks import (
     check_integers,
     check_ndim,
     check_non_negative,
+    check_numeric,
     check_one_of,
     check_same_length,
 )
@@ -21,9 +22,9 @@ Combiner = Literal["sum", "mean", "sqrtn"]
 Kind = Literal["symmetric", "row", "column"]
 
 
-def read_floats(array: ArrayLike) -> NDArray[Any]:
+def read_floats(name: str, array: ArrayLike) -> NDArray[Any]:
     """Return an array of floats: their dtype is kept, other numbers become float64."""
-    array = np.asarray(array)
+    array = check_numeric(name, array)
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
@@ -31,7 +32,7 @@ def read_segments(
     values: ArrayLike, segment_ids: ArrayLike, num_segments: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return float values of one or two dimensions and their segments in [0, num_segments)."""
-    values = read_floats(values)
+    values = read_floats("values", values)
     if values.ndim != 2:
         check_ndim("values", values, 1, hint="Values of shape (n_values,) or (n_values, dim) are taken.")
     size = check_count("num_segments", num_segments, minimum=0)
@@ -57,11 +58,15 @@ def read_lookup(
     table: ArrayLike, values: ArrayLike, offsets: ArrayLike, weights: ArrayLike | None, combiner: Combiner
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return the table, row numbers, offsets and weights (1 when None, in the table's dtype)."""
-    table = read_floats(check_ndim("table", table, 2))
+    table = read_floats("table", check_ndim("table", table, 2))
     values = check_ids_in_range("values", check_ndim("values", values, 1), len(table))
     offsets = read_indptr("offsets", offsets, len(values))
     check_one_of("combiner", combiner, ("sum", "mean", "sqrtn"))
-    weights = np.ones(len(values)) if weights is None else check_ndim("weights", weights, 1)
+    weights = (
+        np.ones(len(values))
+        if weights is None
+        else check_ndim("weights", check_numeric("weights", weights), 1)
+    )
     check_same_length(values=values, weights=weights)
     return table, values, offsets, weights.astype(table.dtype, copy=False)
 
@@ -70,9 +75,9 @@ def read_propagate(
     indptr: ArrayLike, indices: ArrayLike, data: ArrayLike, x: ArrayLike
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return a CSR matrix and a dense one as the arguments of a lookup: x, indices, indptr, data."""
-    x = read_floats(check_ndim("x", x, 2))
+    x = read_floats("x", check_ndim("x", x, 2))
     indices = check_ids_in_range("indices", check_ndim("indices", indices, 1), len(x))
-    data = check_ndim("data", data, 1).astype(x.dtype, copy=False)
+    data = check_ndim("data", check_numeric("data", data), 1).astype(x.dtype, copy=False)
     check_same_length(indices=indices, data=data)
     return x, indices, read_indptr("indptr", indptr, len(indices)), data
 
@@ -83,6 +88,6 @@ def read_csr(
     """Return the three arrays of a CSR matrix of `num_cols` columns with non-negative float data."""
     size = check_count("num_cols", num_cols, minimum=0)
     indices = check_ids_in_range("indices", check_ndim("indices", indices, 1), size)
-    data = check_non_negative("data", check_ndim("data", read_floats(data), 1))
+    data = check_non_negative("data", check_ndim("data", read_floats("data", data), 1))
     check_same_length(indices=indices, data=data)
     return read_indptr("indptr", indptr, len(indices)), indices, data

@@ -83,7 +83,7 @@ def csr_degree(indptr: ArrayLike, data: ArrayLike | None = None) -> NDArray[Any]
     """Return the number of entries of each CSR row, or their sum; see `ops_numpy.csr_degree`."""
     if data is None:
         return np.diff(read_indptr("indptr", indptr))
-    data = read_floats(check_ndim("data", data, 1))
+    data = read_floats("data", check_ndim("data", data, 1))
     indptr = read_indptr("indptr", indptr, len(data))
     # A sum is the lookup of every entry in a table of one column.
     sums = _lookup(data[:, None], np.arange(len(data)), indptr, np.ones_like(data), "sum")
@@ -110,7 +110,7 @@ def propagate(indptr: ArrayLike, indices: ArrayLike, data: ArrayLike, x: ArrayLi
 
 def top_k(scores: ArrayLike, k: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return the k largest scores of each row and their columns; see `ops_numpy.top_k`."""
-    scores = check_ndim("scores", read_floats(scores), 2)
+    scores = check_ndim("scores", read_floats("scores", scores), 2)
     num_rows, num_columns = scores.shape
     k = check_count("k", k, maximum=num_columns)
     rows = _floats(scores)
@@ -137,7 +137,7 @@ def unique_rows(ids: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 def project_l0(values: ArrayLike, k: int) -> NDArray[Any]:
     """Return a copy that keeps the k entries of largest magnitude; see `ops_numpy.project_l0`."""
-    values = read_floats(values)
+    values = read_floats("values", values)
     k = check_count("k", k, minimum=0, maximum=values.size)
     if np.isnan(values).any():
         raise ValueError("`values` must be free of NaN; got NaN. Check the step that made them.")

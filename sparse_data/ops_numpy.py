@@ -89,6 +89,7 @@ def segment_max(values: ArrayLike, segment_ids: ArrayLike, num_segments: int) ->
     return maxima
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinities and NaN follow IEEE 754, as in the twins
 def segment_softmax(values: ArrayLike, segment_ids: ArrayLike, num_segments: int) -> NDArray[Any]:
     """Return the softmax over the values of each segment (and each column); arguments as `segment_sum`.
 
@@ -111,6 +112,7 @@ def segment_softmax(values: ArrayLike, segment_ids: ArrayLike, num_segments: int
     return _divide(exponentials, segment_sum(exponentials, segment_ids, num_segments)[segment_ids])
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinities and NaN follow IEEE 754, as in the twins
 def pooled_lookup(
     table: ArrayLike,
     values: ArrayLike,
@@ -177,6 +179,7 @@ def csr_degree(indptr: ArrayLike, data: ArrayLike | None = None) -> NDArray[Any]
     return segment_sum(data, _row_of_entry(indptr), len(indptr) - 1)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinities and NaN follow IEEE 754, as in the twins
 def normalize_csr(
     indptr: ArrayLike, indices: ArrayLike, data: ArrayLike, num_cols: int, kind: Kind = "symmetric"
 ) -> NDArray[Any]:
@@ -213,6 +216,7 @@ def normalize_csr(
     return _divide(data, np.sqrt(row_sums * column_sums))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinities and NaN follow IEEE 754, as in the twins
 def propagate(indptr: ArrayLike, indices: ArrayLike, data: ArrayLike, x: ArrayLike) -> NDArray[Any]:
     """Return the product of a CSR matrix and a dense matrix: out[i] = Σ_j a_ij x[j].
 
@@ -263,7 +267,7 @@ def top_k(scores: ArrayLike, k: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
     >>> top_k([[1.0, 3.0, 2.0, 3.0]], 3)
     (array([[3., 3., 2.]]), array([[1, 3, 2]]))
     """
-    scores = read_floats(check_ndim("scores", scores, 2))
+    scores = read_floats("scores", check_ndim("scores", scores, 2))
     k = check_count("k", k, maximum=scores.shape[1])
     if np.isnan(scores).any():
         row = np.isnan(scores).any(axis=1).argmax()
@@ -322,7 +326,7 @@ def project_l0(values: ArrayLike, k: int) -> NDArray[Any]:
     >>> project_l0([3.0, -1.0, -4.0, 3.0], 2)
     array([ 3.,  0., -4.,  0.])
     """
-    values = read_floats(values)
+    values = read_floats("values", values)
     k = check_count("k", k, minimum=0, maximum=values.size)
     if np.isnan(values).any():
         raise ValueError("`values` must be free of NaN; got NaN. Check the step that made them.")

@@ -150,7 +150,9 @@ def _segments(values: Tensor, segment_ids: Tensor) -> tuple[Tensor, Tensor]:
 
 def _row_of_entry(indptr: Tensor, num_entries: int) -> Tensor:
     rows: Tensor = torch.arange(len(indptr) - 1, device=indptr.device)
-    return torch.repeat_interleave(rows, indptr.diff(), output_size=num_entries)
+    # On a CPU the size is counted at no cost, and a wrong one would be written past the end of memory.
+    size = None if indptr.device.type == "cpu" else num_entries
+    return torch.repeat_interleave(rows, indptr.diff(), output_size=size)
 
 
 def _weighted_sums(table: Tensor, values: Tensor, offsets: Tensor, weights: Tensor | None) -> Tensor:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparse_data.type_checks import check_folder
+
 MANIFEST = "manifest.json"
 
 
@@ -53,7 +55,7 @@ def write_folder(
     ['a.txt', 'manifest.json']
     """
     # What a link points to is replaced, not the link.
-    target = Path(path).resolve()
+    target = check_folder("path", path).resolve()
     for place in (target, _earlier(target)):
         _refuse_foreign(place, kind)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +98,7 @@ def read_folder(
         If it was not written by `write_folder` for this kind, is of a newer format, or a file in it is
         missing, truncated or altered.
     """
-    folder = Path(path).resolve()
+    folder = check_folder("path", path).resolve()
     if not folder.exists() and _earlier(folder).exists():
         folder = _earlier(folder)
     if not folder.exists():
@@ -120,6 +122,28 @@ def read_folder(
                 "Save it again, or restore a copy."
             )
     return folder
+
+
+@contextlib.contextmanager
+def rebuilding(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """Turn whatever fails while an object is made of the content of a folder into a ValueError that names it.
+
+    Examples
+    --------
+    >>> with rebuilding("model", "retriever"):
+    ...     {}["weights"]
+    Traceback (most recent call last):
+    ...
+    ValueError: `path` must be a complete retriever; got 'model', ... KeyError: 'weights'. Save it again, ...
+    """
+    try:
+        yield
+    except Exception as error:  # frameworks have exceptions of their own for what they cannot build
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ValueError(
+            f"`path` must be a complete {kind}; got {str(path)!r}, whose parts do not fit: {told}. "
+            "Save it again, or restore a copy."
+        ) from error
 
 
 def write_text(file: Path, text: str) -> None:
@@ -167,7 +191,7 @@ def _put_in_place(fresh: Path, target: Path) -> None:
     """Rename the complete folder, after what stood there; put that back if it cannot be done."""
     earlier = _earlier(target)
     if target.exists():
-        shutil.rmtree(earlier, ignore_errors=True)
+        _remove(earlier)
         target.rename(earlier)
     try:
         fresh.rename(target)
@@ -175,7 +199,15 @@ def _put_in_place(fresh: Path, target: Path) -> None:
         if earlier.exists() and not target.exists():
             earlier.rename(target)
         raise
-    shutil.rmtree(earlier, ignore_errors=True)
+    _remove(earlier)
+
+
+def _remove(earlier: Path) -> None:
+    """Remove the earlier folder; killed half-way, no part of it stands under a name that is looked at."""
+    with contextlib.suppress(FileNotFoundError):
+        doomed = earlier.with_name(f"{earlier.name}.{uuid.uuid4().hex}")
+        earlier.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _refuse_foreign(target: Path, kind: str) -> None:

@@ -142,6 +142,9 @@ class EntireSpaceModel(SparseModel):
         """Return the loss of a batch from the towers' logits and the labels by name."""
         raise NotImplementedError
 
+    def settle(self, score: Callable[[], float]) -> None:
+        """Choose what a class leaves to held-out impressions, given their score: here nothing."""
+
     def call(self, inputs: dict[str, Tensor], training: bool = False) -> dict[str, Any]:
         """Return the named outputs; within a step of training or evaluation the logits as well."""
         logits = self.logits(inputs, training)

@@ -14,6 +14,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from sparse_data import checks
+from sparse_data.type_checks import check_seed
 
 Tensor = Any
 
@@ -39,7 +40,8 @@ def sub_seeds(seed: int | None, number: int) -> list[int]:
     >>> len(set(sub_seeds(0, 3)))
     3
     """
-    return [int(drawn) for drawn in np.random.default_rng(seed).integers(2**31, size=number)]
+    generator = np.random.default_rng(check_seed("seed", seed))
+    return [int(drawn) for drawn in generator.integers(2**31, size=number)]
 
 
 @keras.saving.register_keras_serializable(package="sparselabels")
@@ -90,7 +92,7 @@ class Experts(keras.layers.Layer):
         self.dropout = checks.check_in_range("dropout", dropout, low=0, high=1, closed="left")
         self.seed = seed
         self.input_spec = keras.layers.InputSpec(axes={-1: self.input_width})
-        generator = np.random.default_rng(seed)
+        generator = np.random.default_rng(check_seed("seed", seed))
         self.kernels, self.biases = [], []
         width = self.input_width
         for place, outputs in enumerate(self.units):

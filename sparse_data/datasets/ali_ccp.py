@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from sparse_data.datasets.common_features import CommonFeatures, read_common_fea
 from sparse_data.datasets.download import VARIABLE, DownloadError, find_data_home
 from sparse_data.datasets.feature_lists import FeatureLists, parse_feature_lists
 from sparse_data.datasets.impressions import Impressions
+from sparse_data.type_checks import check_names, check_path
 
 FOLDER = "ali-ccp"
 PAGE = "https://tianchi.aliyun.com/dataset/408"
@@ -80,6 +80,8 @@ class AliCCP:
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file of common features; at reading, of impressions.
     ValueError
         At reading, if a line is cut short, has another number of entries than it says, an id is not a
         number, or the index of a row is not in the common file. The message names file and line.
@@ -98,15 +100,16 @@ class AliCCP:
         single_valued: Collection[str] = SINGLE_VALUED,
         block_bytes: int = 1 << 23,
     ) -> None:
-        self.skeleton = Path(skeleton)
-        self.fields = tuple(fields)
-        self.single_valued = frozenset(single_valued)
+        self.skeleton = check_path("skeleton", skeleton)
+        self.fields = check_names("fields", fields)
+        self.single_valued = frozenset(check_names("single_valued", single_valued))
         self.block_bytes = check_count("block_bytes", block_bytes)
         self.n_dropped = 0
         if isinstance(common, CommonFeatures):
             self.common = common
         else:
-            self.common = read_common_features(common, fields=self.fields, single_valued=self.single_valued)
+            path = check_path("common", common)
+            self.common = read_common_features(path, fields=self.fields, single_valued=self.single_valued)
 
     def __iter__(self) -> Iterator[Impressions]:
         n_dropped, line = 0, 1

@@ -31,7 +31,7 @@ def make_checkerboard(n: int) -> Interactions:
     >>> board.item_ids[board.user_ids == 2]
     array([0, 4])
     """
-    n = check_count("n", n, minimum=6)
+    n = check_count("n", n, minimum=6, maximum=2**31 - 1)
     ids = np.arange(n, dtype=np.int64)
     liked = (ids[:, None] - ids) % 2 == 0  # (users, items)
     np.fill_diagonal(liked, False)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sparse_data.bags import Bags
 from sparse_data.checks import check_finite, check_ndim, check_no_missing, check_same_length
+from sparse_data.type_checks import check_names, check_type
 
 Column: TypeAlias = NDArray[Any] | Bags
 
@@ -53,8 +54,9 @@ def to_columns(frame: Any, *, multi_valued: Collection[str] = (), separator: str
     >>> columns["item_id"], columns["genres"]
     (array([1, 2]), Bags(n_bags=2, n_values=2, dtype=<U5): ['war' 'drama'], [])
     """
+    check_type("separator", separator, str, "Pass a text.")
     columns = {name: as_column(name, values) for name, values in raw_columns(frame).items()}
-    for name in multi_valued:
+    for name in check_names("multi_valued", multi_valued):
         if name not in columns:
             raise ValueError(
                 f"`multi_valued` must name columns of the table; got {name!r}. Choose from {list(columns)}."
@@ -77,7 +79,7 @@ def raw_columns(frame: Any) -> dict[str, Any]:
             "`frame` must be a pandas, polars or pyarrow table or a mapping of columns; "
             f"got {type(frame).__module__}.{type(frame).__qualname__}. Collect a lazy frame first."
         ) from None
-    return {series.name: series.to_numpy() for series in table.iter_columns()}
+    return {str(series.name): series.to_numpy() for series in table.iter_columns()}
 
 
 def as_column(name: str, values: Any) -> Column:

@@ -14,6 +14,7 @@ from sparse_data.bags import Bags
 from sparse_data.datasets.byte_tokens import line_blocks
 from sparse_data.datasets.columns import Column
 from sparse_data.datasets.feature_lists import FeatureLists, parse_feature_lists
+from sparse_data.type_checks import check_names, check_path
 
 ABSENT = -1
 _WIDTH = 32  # of an index: the hexadecimal digits of an MD5
@@ -86,7 +87,9 @@ def read_common_features(
         If the file is empty, a line is cut short or has another number of entries than it says, an id is not
         a number, or an index occurs twice. The message names file and line.
     """
-    place = os.fspath(path)
+    place = os.fspath(check_path("path", path))
+    fields = None if fields is None else check_names("fields", fields)
+    single_valued = check_names("single_valued", single_valued)
     keys: list[NDArray[np.bytes_]] = []
     parts: dict[str, list[tuple[int, Any]]] = {}
     line = 1

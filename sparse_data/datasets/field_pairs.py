@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from sparse_data.bags import Bags
 from sparse_data.datasets.columns import Column
 from sparse_data.datasets.impressions import Impressions
+from sparse_data.type_checks import check_names, check_path
 
 _HEADS = 3
 
@@ -53,7 +53,8 @@ def read_field_pairs(
     >>> read_field_pairs(path, single_valued=["205"]).columns
     {'205': array([8, 7]), '210': Bags(n_bags=2, n_values=2, dtype=<i8): [1 3], []}
     """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    single_valued = check_names("single_valued", single_valued)
+    lines = check_path("path", path).read_text(encoding="utf-8").splitlines()
     if not lines:
         raise ValueError(f"{os.fspath(path)}: it must hold lines; got an empty file. Write it again.")
     rows: dict[str, list[int]] = {}

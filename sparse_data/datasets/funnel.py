@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-from sparse_data.checks import check_count, check_ids_in_range, check_in_range, check_same_length
+from sparse_data.checks import check_count, check_ids_in_range, check_in_range, check_ndim, check_same_length
 from sparse_data.datasets.impressions import Impressions
+from sparse_data.type_checks import check_seed
 
 _SCALE = 2.0  # of the logits: what a unit of preference weighs
 _BLOCK_ROWS = 1 << 18
@@ -64,8 +65,8 @@ class PlantedFunnel:
         -------
         p_click, p_conversion : ndarray of shape (n,)
         """
-        users = check_ids_in_range("user_ids", user_ids, len(self.user_factors))
-        items = check_ids_in_range("item_ids", item_ids, len(self.click_factors))
+        users = check_ids_in_range("user_ids", check_ndim("user_ids", user_ids, 1), len(self.user_factors))
+        items = check_ids_in_range("item_ids", check_ndim("item_ids", item_ids, 1), len(self.click_factors))
         check_same_length(user_ids=users, item_ids=items)
         clicks = self.strength * _preferences(self.user_factors, self.click_factors, users, items)
         conversions = _preferences(self.user_factors, self.conversion_factors, users, items)
@@ -167,7 +168,7 @@ def make_funnel(
     check_in_range("correlation", correlation, -1, 1)
     check_in_range("click_rate", click_rate, 0, 1, closed="neither")
     check_in_range("conversion_rate", conversion_rate, 0, 1, closed="neither")
-    rng = np.random.default_rng(random_state)
+    rng = np.random.default_rng(check_seed("random_state", random_state))
     user_factors = rng.normal(size=(n_users, dim))
     click_factors = rng.normal(size=(n_items, dim))
     own = rng.normal(size=(n_items, dim))

@@ -17,6 +17,7 @@ from sparse_data.checks import check_count, check_nonempty, check_one_of
 from sparse_data.datasets.byte_tokens import line_block
 from sparse_data.datasets.impressions import Impressions, errors_of
 from sparse_data.datasets.joined_impressions import concatenate_impressions
+from sparse_data.type_checks import check_names, check_path, check_type
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".parquet": ""}
 
@@ -89,17 +90,20 @@ class ImpressionFiles:
         separator: str = "|",
         block_rows: int = 50_000,
     ) -> None:
-        given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+        given = list(paths) if isinstance(paths, (list, tuple)) else [paths]
         check_nonempty("paths", np.arange(len(given)), hint="Pass at least one file.")
-        self.paths = [Path(path) for path in given]
+        self.paths = [check_path("paths", path) for path in given]
         for path in self.paths:
             check_one_of("path", path.suffix.lower(), tuple(_SEPARATORS), hint=f"Rename or convert {path}.")
             if not path.is_file():
                 raise FileNotFoundError(f"`paths` must be files; got {path}, which does not exist.")
-        self.text, self.numbers = (*text, *multi_valued), tuple(numbers)
+        self.multi_valued = check_names("multi_valued", multi_valued)
+        self.text = (*check_names("text", text), *self.multi_valued)
+        self.numbers = check_names("numbers", numbers)
+        check_type("separator", separator, str, "Pass a text.")
         self.block_rows = check_count("block_rows", block_rows)
         self.click, self.conversion, self.group, self.columns = click, conversion, group, columns
-        self.multi_valued, self.separator = multi_valued, separator
+        self.separator = separator
         self._types: dict[str, Any] | None = None
 
     def __iter__(self) -> Iterator[Impressions]:

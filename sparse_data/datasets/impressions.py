@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparse_data.checks import check_integers, check_ndim, check_same_length
+from sparse_data.checks import check_ndim, check_same_length
 from sparse_data.datasets.columns import Column, as_ids, to_columns
+from sparse_data.datasets.row_index import read_index
 from sparse_data.datasets.tables import read_table
+from sparse_data.type_checks import check_names
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -95,13 +97,15 @@ class Impressions:
         Returns
         -------
         Impressions
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the index is of another type or dimension, or a mask of another length.
+        IndexError
+            If a row does not exist.
         """
-        if not isinstance(index, slice):
-            index = check_ndim("index", np.asarray(index), 1)
-            if index.dtype == bool:
-                check_same_length(index=index, impressions=self)
-            else:
-                index = check_integers("index", index)
+        index = read_index(index, len(self), of="impressions")
         return Impressions(
             {name: column[index] for name, column in self.columns.items()},
             self.clicks[index],
@@ -176,8 +180,11 @@ class Impressions:
         held = to_columns(frame, multi_valued=multi_valued, separator=separator)
         roles = [("click", click), ("conversion", conversion), ("group", group)]
         named = [name for _, name in roles if name is not None]
-        for role, name in roles + [("columns", name) for name in columns or ()]:
-            if name is not None and name not in held:
+        asked = () if columns is None else check_names("columns", columns)
+        for role, name in roles + [("columns", name) for name in asked]:
+            if name is None and role != "click":
+                continue
+            if not isinstance(name, str) or name not in held:
                 raise ValueError(
                     f"`{role}` must name a column of the table; got {name!r}. Choose from {list(held)}."
                 )
@@ -238,7 +245,7 @@ def errors_of(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _as_labels(name: str, values: Any) -> NDArray[np.int8]:
-    array = check_ndim(name, np.asarray(values), 1)
+    array = check_ndim(name, values, 1)
     if array.dtype.kind not in "biuf" and array.size:
         raise TypeError(f"`{name}` must be numeric; got dtype {array.dtype}. Convert it to 0 and 1.")
     bad = (array != 0) & (array != 1)

@@ -11,9 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparse_data.checks import check_integers, check_ndim, check_non_negative, check_same_length
+from sparse_data.checks import check_non_negative, check_same_length
 from sparse_data.datasets.columns import Column, as_ids, as_numbers, as_seconds, raw_columns, to_columns
+from sparse_data.datasets.row_index import read_index
 from sparse_data.datasets.tables import read_table
+from sparse_data.type_checks import check_type
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -108,13 +110,15 @@ class Interactions:
         Returns
         -------
         Interactions
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the index is of another type or dimension, or a mask of another length.
+        IndexError
+            If a row does not exist.
         """
-        if not isinstance(index, slice):
-            index = check_ndim("index", np.asarray(index), 1)
-            if index.dtype == bool:
-                check_same_length(index=index, interactions=self)
-            else:
-                index = check_integers("index", index)
+        index = read_index(index, len(self), of="interactions")
         names = ("user_ids", "item_ids", "timestamps", "ratings", "weights")
         held = {name: getattr(self, name) for name in names}
         return self.replace(**{name: None if array is None else array[index] for name, array in held.items()})
@@ -172,7 +176,9 @@ class Interactions:
         columns = raw_columns(frame)
         names = {"user": user, "item": item, "timestamp": timestamp, "rating": rating, "weight": weight}
         for role, name in names.items():
-            if name is not None and name not in columns:
+            if name is None and role not in ("user", "item"):
+                continue
+            if not isinstance(name, str) or name not in columns:
                 raise ValueError(
                     f"`{role}` must name a column of the table; got {name!r}. Choose from {list(columns)}."
                 )
@@ -229,6 +235,7 @@ def _renamed(table: Any, given: str, wanted: Literal["user_id", "item_id"]) -> d
 def _side_table(
     name: Literal["users", "items"], key: str, table: Mapping[str, Any], log_ids: NDArray[Any]
 ) -> dict[str, Column]:
+    check_type(name, table, Mapping, "Pass arrays by the names of columns.")
     if key not in table:
         raise ValueError(f"`{name}` must have the column {key!r}; got {list(table)}. Rename its id column.")
     ids = as_ids(f"{name}[{key!r}]", table[key])
@@ -243,5 +250,7 @@ def _side_table(
             f"`{name}[{key!r}]` must hold each id once; got {unique[counts > 1][0]!r} "
             f"{counts.max()} times. Drop the duplicates."
         )
+    if not all(isinstance(column, str) for column in table):
+        raise TypeError(f"`{name}` must have text for names of columns; got {list(table)}. Rename them.")
     columns = to_columns({**table, key: ids})
-    return {str(column): columns[column] for column in table}
+    return {column: columns[column] for column in table}

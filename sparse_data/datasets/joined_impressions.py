@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sparse_data.bags import Bags
 from sparse_data.checks import check_nonempty
 from sparse_data.datasets.impressions import Impressions
+from sparse_data.type_checks import check_type
 
 
 def concatenate_impressions(parts: Sequence[Impressions]) -> Impressions:
@@ -36,7 +37,10 @@ def concatenate_impressions(parts: Sequence[Impressions]) -> Impressions:
     >>> concatenate_impressions([one, one])
     Impressions(2 rows; 2 clicks; 0 conversions; ad)
     """
+    check_type("parts", parts, (list, tuple), "Pass a list of logs.")
     check_nonempty("parts", np.arange(len(parts)), hint="Pass at least one log.")
+    for part in parts:
+        check_type("parts", part, Impressions, "Pass a list of logs.")
     names = list(parts[0].columns)
     for part in parts:
         if set(part.columns) != set(names) or (part.group is None) != (parts[0].group is None):

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparse_data.bags import Bags
-from sparse_data.checks import check_count, check_ids_in_range, check_in_range
+from sparse_data.checks import check_count, check_ids_in_range, check_in_range, check_ndim
 from sparse_data.datasets.columns import Column
 from sparse_data.datasets.interactions import Interactions
+from sparse_data.type_checks import check_seed
 
 _BLOCK_CELLS = 1 << 22  # scores of so many (user, item) cells are held at a time: 32 MiB
 _TAGS_PER_ITEM = 3
@@ -50,7 +51,8 @@ class PlantedInteractions:
         -------
         ndarray of shape (n, n_items)
         """
-        users = self.user_factors[check_ids_in_range("user_ids", user_ids, len(self.user_factors))]
+        wanted = check_ids_in_range("user_ids", check_ndim("user_ids", user_ids, 1), len(self.user_factors))
+        users = self.user_factors[wanted]
         return _preference(users, self.item_factors, self.affinity)
 
     def choice_probabilities(self, user_ids: ArrayLike) -> NDArray[np.float64]:
@@ -151,7 +153,7 @@ def make_interactions(
     check_in_range("affinity", affinity, 0)
     check_in_range("redundancy", redundancy, 0, 1)
     check_in_range("tag_noise", tag_noise, 0, 1)
-    rng = np.random.default_rng(random_state)
+    rng = np.random.default_rng(check_seed("random_state", random_state))
     user_factors = rng.normal(size=(n_users, check_count("dim", dim)))
     item_factors = rng.normal(size=(n_items, dim))
     weights = (1.0 + rng.permutation(n_items)) ** -float(power)

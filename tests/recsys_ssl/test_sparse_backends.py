@@ -21,7 +21,10 @@ CASES = {
     "sgd": ("SparseSGD", {"learning_rate": 0.1}),
     "adagrad": ("SparseAdagrad", {"learning_rate": 0.3, "initial_accumulator_value": 0.2, "epsilon": 1e-3}),
     "rowwise": ("RowwiseAdagrad", {"learning_rate": 0.3, "initial_accumulator_value": 0.0, "epsilon": 1e-3}),
-    "adam": ("LazyAdam", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3}),
+    "adam": (
+        "LazyAdam",
+        {"learning_rate": 0.1, "beta_1": 0.7, "table_beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3},
+    ),
     "decay": ("LazyAdam", {"learning_rate": 0.1, "weight_decay": 0.2}),
     "clipnorm": ("RowwiseAdagrad", {"learning_rate": 0.3, "clipnorm": 0.05}),
     "clipvalue": ("SparseAdagrad", {"learning_rate": 0.3, "clipvalue": 0.01}),
@@ -151,7 +154,8 @@ def reference(given, rule, settings, steps=STEPS):
                     squares[place][row] += g[row] ** 2
                     change = rate * g[row] / np.sqrt(squares[place][row] + epsilon)
                 else:
-                    b1, b2 = settings.get("beta_1", 0.9), settings.get("beta_2", 0.999)
+                    b1 = settings.get("table_beta_1", 0.0) if place < 2 else settings.get("beta_1", 0.9)
+                    b2 = settings.get("beta_2", 0.999)
                     m, v = moments[0][place], moments[1][place]
                     m[row] = b1 * m[row] + (1 - b1) * g[row]
                     v[row] = b2 * v[row] + (1 - b2) * g[row] ** 2

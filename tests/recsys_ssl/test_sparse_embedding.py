@@ -250,8 +250,31 @@ def test_what_would_touch_every_row_is_refused(optimizer, settings):
         optimizer(0.1, **settings)
 
 
+@pytest.mark.parametrize(("table_beta_1", "share"), [(0.0, 1.0), (0.9, 0.1)])
+def test_a_rare_row_gets_the_whole_step_of_adam(table_beta_1, share):
+    optimizer = LazyAdam(0.01, table_beta_1=table_beta_1)
+    table = SparseEmbedding(5, 2)
+    model = keras.Sequential([keras.Input((), dtype="int32"), table])
+    optimizer.build(model.trainable_variables)
+    optimizer.iterations.assign(10_000)
+    before = keras.ops.convert_to_numpy(table.embeddings)
+    model.compile(optimizer, loss=lambda y, vectors: keras.ops.sum(vectors), run_eagerly=True)
+    model.train_on_batch(np.array([3]), np.zeros((1, 2)))
+    moved = before - keras.ops.convert_to_numpy(table.embeddings)
+    # Dense Adam long after its start: a gradient of 1, then a hundred batches without the row.
+    m, v, whole = 0.1, 0.001, 0.0
+    for _ in range(101):
+        whole += 0.01 * m / np.sqrt(v)
+        m, v = 0.9 * m, 0.999 * v
+    np.testing.assert_allclose(moved[3], share * whole, rtol=0.01)
+    assert not moved[[0, 1, 2, 4]].any()
+
+
 def test_optimizers_round_trip():
-    for optimizer in (LazyAdam(0.3, beta_1=0.5, clipnorm=2.0), SparseSGD(0.2, weight_decay=0.1)):
+    for optimizer in (
+        LazyAdam(0.3, beta_1=0.5, table_beta_1=0.4, clipnorm=2.0),
+        SparseSGD(0.2, weight_decay=0.1),
+    ):
         config = optimizer.get_config()
         assert type(optimizer).from_config(config).get_config() == config
 

@@ -69,7 +69,7 @@ table = SparseEmbedding(400, 8)
 inputs = keras.Input((), dtype="int32")
 outputs = keras.layers.Dense(1, kernel_initializer="ones", trainable=False)(table(inputs))
 model = SparseModel(inputs, outputs)
-model.compile(LazyAdam(0.05), "mse")
+model.compile(LazyAdam(0.05, table_beta_1=0.9), "mse")
 model.optimizer.build(model.trainable_variables)
 wanted = {f"item {number}": float(np.sign(np.sin(number + 0.5))) for number in range(260)}
 

@@ -150,6 +150,7 @@ MODELS = {
     "ESMM": ("esmm.ESMM", {}),
     "ESMM, bottom": ("esmm.ESMM", {"bottom": "mmoe.MMoE", "dropout": 0.1, "l2": 0.001, "ctr_weight": 0.5}),
     "ESMM-NS": ("esmm.ESMM", {"shared_tables": False}),
+    "averaged": ("averaged_esmm.AveragedESMM", {"dropout": 0.1}),
     "ESM2": ("esm2.ESM2", {"ctavr_weight": 0.5}),
     "ESCM2": ("escm2.ESCM2", {"min_propensity": 0.1}),
     "ESCM2-DR": ("escm2.ESCM2", {"estimator": "dr", "bottom": "mmoe.MMoE", "cvr_weight": 0.2}),

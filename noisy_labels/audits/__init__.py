@@ -1,0 +1,1 @@
+"""Audits of labels: pages, tables and files of what confident learning found."""

@@ -1,0 +1,1 @@
+"""Features compressed so that wrong labels do not fit: nested dropout, dropout, effective rank."""

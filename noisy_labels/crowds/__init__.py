@@ -1,0 +1,1 @@
+"""Labels of several workers, and what they say together."""

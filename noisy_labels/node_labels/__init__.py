@@ -1,0 +1,1 @@
+"""Wrong labels at the nodes of a graph."""

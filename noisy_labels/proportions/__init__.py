@@ -1,0 +1,1 @@
+"""Labels known only as totals of bags."""

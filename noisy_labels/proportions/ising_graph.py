@@ -1,0 +1,61 @@
+"""Couplings between binary labels and the messages along them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse, sparray
+
+from noisy_labels.proportions.edge_kernels import LARGEST_COUPLING, update_edges
+from sparse_data.checks import check_finite
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(eq=False, repr=False)
+class IsingGraph:
+    """Couplings of pairs of nodes, and the odds of the messages to the lower and the upper node of each."""
+
+    lower: NDArray[np.int32]
+    upper: NDArray[np.int32]
+    decay: Floats
+    to_lower: Floats
+    to_upper: Floats
+    strongest: float  # sum of the sizes of the couplings of any one node
+
+    def update(self, totals: Floats, damping: float) -> tuple[Floats, float]:
+        """Pass all messages once; return the sums of their log odds at the nodes and the largest change."""
+        pairs = (self.lower, self.upper, self.decay, self.to_lower, self.to_upper)
+        return update_edges(totals, *pairs, damping=damping)
+
+
+def read_ising_graph(graph: sparray, n_nodes: int) -> IsingGraph:
+    """Check a symmetric sparse matrix of couplings, and list its pairs; couplings beyond 150 are 150."""
+    if not issparse(graph) or graph.shape != (n_nodes, n_nodes):
+        got = f"shape {graph.shape}" if issparse(graph) else type(graph).__name__
+        raise ValueError(f"`graph` must be a sparse matrix of shape {(n_nodes, n_nodes)}; got {got}.")
+    matrix = csr_array(graph, dtype=np.float64, copy=True)
+    check_finite("graph", matrix.data)
+    matrix.setdiag(0.0)
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    node = np.repeat(np.arange(n_nodes, dtype=np.int32), np.diff(matrix.indptr))
+    above = matrix.indices > node
+    lower, upper, coupling = node[above], matrix.indices[above].astype(np.int32), matrix.data[above]
+    below = ~above
+    mirror = csr_array((matrix.data[below], (matrix.indices[below], node[below])), shape=matrix.shape)
+    mirror.sort_indices()
+    counts = np.bincount(lower, minlength=n_nodes)
+    same = np.array_equal(np.diff(mirror.indptr), counts) and np.array_equal(mirror.indices, upper)
+    if not same or not np.allclose(mirror.data, coupling, rtol=1e-6, atol=0):
+        raise ValueError(
+            "`graph` must be symmetric; got entries without their mirror. Pass `graph.maximum(graph.T)`."
+        )
+    coupling = np.clip(0.5 * (coupling + mirror.data), -LARGEST_COUPLING, LARGEST_COUPLING)
+    strongest = np.bincount(lower, np.abs(coupling), n_nodes) + np.bincount(upper, np.abs(coupling), n_nodes)
+    messages = np.ones((2, lower.size))
+    return IsingGraph(
+        lower, upper, np.exp(-coupling), messages[0], messages[1], float(strongest.max(initial=0))
+    )

@@ -1,0 +1,188 @@
+"""The default for learning from label proportions: bag ridge, count posterior, any classifier."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import sparray
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+
+from noisy_labels.proportions.bag_classifier import BagClassifier, Values
+from noisy_labels.proportions.bag_ridge import fit_bag_ridge, warn_of_few_bags
+from noisy_labels.proportions.count_calibration import calibrate_scores, probability_slope
+from noisy_labels.proportions.count_messages import CountFactor
+from noisy_labels.proportions.count_potentials import CountPotential
+from noisy_labels.proportions.input_scales import with_normal_scores
+from noisy_labels.proportions.loopy_propagation import belief_propagation
+from noisy_labels.proportions.nearest_neighbours import neighbour_graph
+from noisy_labels.proportions.soft_labels import fit_soft_labels, positive_logits
+from sparse_data import Bags
+from sparse_data.checks import check_count, check_in_range
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class LabelProportionsClassifier(BagClassifier):
+    r"""Expectation-maximisation from label proportions, started by bag ridge, around any classifier.
+
+    1. `fit_bag_ridge` on features and their normal scores; each row is scored by all bags but its own, and
+       the likelihood of the counts turns scores into logits.
+    2. The exact posterior of each label given the count of its bag, smoothed by belief propagation over
+       nearest neighbours: see `belief_propagation`.
+    3. `estimator` is fitted to these soft labels; further rounds take its logits, bags held out by folds,
+       for those of step 1.
+
+    Parameters
+    ----------
+    estimator : classifier, optional
+        With `sample_weight` and `predict_proba`; HistGradientBoostingClassifier when None.
+    coupling : float, default=0.2
+        Strength λ of the agreement of neighbours; 0 for no graph.
+    n_neighbors : int, default=10
+        Found by exact search, which takes long for a million rows: pass a `graph` there.
+    n_rounds : int, default=3
+        Rounds at most: one that does not make the counts of held-out bags likelier by two standard errors is
+        thrown away and the last.  1 for speed: the estimator is then fitted once.
+    cv : int, default=3
+        Folds of bags that further rounds hold out in turn, each a fit of the estimator.
+    random_state : int, RandomState or None
+        Of the folds and of the default estimator.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The last one fitted.
+    transduce_proba_ : float array of shape (n_rows, 2)
+        P(class) of the training rows given the count of their own bag: the soft labels.
+    n_rounds_ : int
+        Rounds that the soft labels come from.
+    classes_ : array of shape (2,)
+        0 and 1 if bags were given.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> rng = np.random.default_rng(0)
+    >>> X, bags = rng.normal(size=(400, 2)), np.arange(400) // 8
+    >>> counts = np.bincount(bags, X[:, 0] > 0.3)
+    >>> model = LabelProportionsClassifier(LogisticRegression(), random_state=0)
+    >>> model = model.fit(X, bags=bags, counts=counts)
+    >>> bool(np.mean(model.predict(X) == (X[:, 0] > 0.3)) > 0.95)
+    True
+    """
+
+    def __init__(
+        self,
+        estimator: BaseEstimator | None = None,
+        *,
+        coupling: float = 0.2,
+        n_neighbors: int = 10,
+        n_rounds: int = 3,
+        cv: int = 3,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.coupling = coupling
+        self.n_neighbors = n_neighbors
+        self.n_rounds = n_rounds
+        self.cv = cv
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        bags: ArrayLike | Bags | None = None,
+        proportions: Values | None = None,
+        counts: Values | CountPotential | None = None,
+        graph: sparray | None = None,
+    ) -> LabelProportionsClassifier:
+        """Fit to the counts of bags, or to labels.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_rows, n_features)
+        y : array_like of shape (n_rows,), optional
+            Labels of two classes, each row a bag of one.  Not looked at if `bags` is given.
+        bags : array_like of shape (n_rows,) or Bags, optional
+            The bag of each row, see `read_bags`.
+        proportions, counts : optional
+            One of them with `bags`, see `read_counts`.
+        graph : sparse matrix of shape (n_rows, n_rows), optional
+            Symmetric weights to use in place of nearest neighbours.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For NaN in `X`, bags and counts that do not fit, or parameters out of range.
+
+        Warns
+        -----
+        UserWarning
+            If there are fewer bags than features.
+        """
+        rows, factor = self._read_fit(X, y, bags, proportions, counts)
+        check_in_range("coupling", self.coupling, 0)
+        check_count("n_rounds", self.n_rounds)
+        check_count("cv", self.cv, 2)
+        if bags is not None:
+            warn_of_few_bags(factor, rows.shape[1])
+        rng = check_random_state(self.random_state)
+        estimator = self.estimator
+        if estimator is None:
+            seed = int(rng.randint(np.iinfo(np.int32).max))
+            estimator = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+        if self.coupling > 0 and graph is None and bags is not None:
+            graph = neighbour_graph(StandardScaler().fit_transform(rows), n_neighbors=self.n_neighbors)
+        couplings = None if graph is None or self.coupling == 0 else graph * self.coupling
+        scores = fit_bag_ridge(with_normal_scores(rows), factor).held_out_scores
+        positive, likelihood = _soft_labels(scores, factor, couplings, probability_slope(factor))
+        n_bags = factor.index.ids.size
+        folds = rng.permutation(n_bags) % min(self.cv, n_bags)
+        self.n_rounds_ = 1
+        while self.n_rounds_ < self.n_rounds and n_bags > 1:
+            scores = _held_out_logits(estimator, rows, positive, factor, folds)
+            again, likelihood_now = _soft_labels(scores, factor, couplings, 1.0)
+            gain = likelihood_now - likelihood
+            if gain.sum() <= 2 * gain.std() * np.sqrt(n_bags):
+                break
+            positive, likelihood = again, likelihood_now
+            self.n_rounds_ += 1
+        self.estimator_ = fit_soft_labels(estimator, rows, positive)
+        self.transduce_proba_ = np.stack([1 - positive, positive], axis=1)
+        return self
+
+    def decision_function(self, X: ArrayLike) -> Floats:
+        """Return the log odds of `classes_[1]`, shape (n_rows,)."""
+        rows = self._read_predict(X)
+        return positive_logits(self.estimator_, rows)
+
+
+def _held_out_logits(
+    estimator: BaseEstimator, X: Floats, positive: Floats, factor: CountFactor, folds: Ints
+) -> Floats:
+    """Return logits of all rows, those of each fold of bags from a fit to the other folds."""
+    logits = np.empty(X.shape[0])
+    for fold in range(folds.max() + 1):
+        test = folds[factor.index.codes] == fold
+        logits[test] = positive_logits(fit_soft_labels(estimator, X[~test], positive[~test]), X[test])
+    return logits
+
+
+def _soft_labels(
+    scores: Floats, factor: CountFactor, couplings: sparray | None, expected_slope: float
+) -> tuple[Floats, Floats]:
+    """Return P(y = 1) given scores, neighbours and counts, and the log-likelihood of counts given scores."""
+    slope, intercept = calibrate_scores(scores, factor, expected_slope=expected_slope)
+    logits = slope * scores + intercept
+    beliefs = belief_propagation(logits, graph=couplings, factor=factor)
+    return beliefs.probabilities, factor.run(logits)[1]

@@ -1,0 +1,1 @@
+"""Losses for Keras that wrong labels lead astray less."""

@@ -1,0 +1,104 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from recsys_ssl import EntireSpaceClassifier
+from recsys_ssl.entire_space.averaged_esmm import AveragedESMM
+
+# Keras copies TensorFlow's variables in a way that NumPy deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+SPECIFICATION = [{"name": "item", "kind": "category", "num_rows": 9}]
+X = {"item": np.array([3, 4, 5, 6, 7, 8, 3, 4], dtype="int32")}
+CLICK = np.array([1, 0, 1, 0, 1, 0, 1, 1])
+CONVERSION = np.array([1, 0, 0, 0, 1, 0, 0, 1])
+WEIGHT = np.array([1.0, 2.0, 1.0, 1.0, 3.0, 1.0, 1.0, 2.0], dtype="float32")
+
+
+def make():
+    return AveragedESMM(SPECIFICATION, dim=4, hidden_units=(8,), seed=3, l2=0.01)
+
+
+def logits_of(model):
+    return {name: keras.ops.convert_to_numpy(values) for name, values in model.logits(X).items()}
+
+
+def sigmoid(z):
+    return 1 / (1 + math.exp(-z))
+
+
+def test_the_objective_is_that_of_both_models():
+    model = make()
+    z = logits_of(model)
+    labels = {"click": CLICK, "conversion": CONVERSION}
+    entire = click = direct = clicked = 0.0
+    for i in range(8):
+        p, q = sigmoid(z["ctr"][i]), sigmoid(z["cvr"][i])
+        entire -= WEIGHT[i] * math.log(p if CLICK[i] else 1 - p)
+        entire -= WEIGHT[i] * math.log(p * q if CONVERSION[i] else 1 - p * q)
+        p, q = sigmoid(z["direct_ctr"][i]), sigmoid(z["direct_cvr"][i])
+        click -= WEIGHT[i] * math.log(p if CLICK[i] else 1 - p)
+        if CLICK[i]:
+            direct -= WEIGHT[i] * math.log(q if CONVERSION[i] else 1 - q)
+            clicked += WEIGHT[i]
+    expected = (entire + click) / WEIGHT.sum() + direct / clicked
+    assert float(model.objective(model.logits(X), labels, WEIGHT)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_models_share_nothing():
+    model = make()
+    before = logits_of(model)
+    table = model.direct_fields.trainable_variables[0]
+    table.assign(keras.ops.add(table, 1.0))
+    after = logits_of(model)
+    assert all((before[name] == after[name]).all() for name in ("ctr", "cvr"))
+    assert all((before[name] != after[name]).any() for name in ("direct_ctr", "direct_cvr"))
+
+
+@pytest.mark.parametrize(("scores", "share"), [((0.6, 0.7), 0.0), ((0.7, 0.6), 0.5), ((0.6, 0.6), 0.5)])
+def test_settle_takes_the_better_share_and_predictions_follow(scores, share, tmp_path):
+    model, asked = make(), []
+
+    def score():
+        asked.append(float(model.share))
+        return scores[len(asked) - 1]
+
+    model.settle(score)
+    assert asked == [0.5, 0.0]
+    z = logits_of(model)
+    expected = [sigmoid((1 - share) * a + share * b) for a, b in zip(z["cvr"], z["direct_cvr"], strict=True)]
+    found = model.predict(X, verbose=0)
+    np.testing.assert_allclose(found["cvr"], expected, rtol=1e-5)
+    np.testing.assert_allclose(found["ctr"], [sigmoid(a) for a in z["ctr"]], rtol=1e-5)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert float(loaded.share) == share
+    np.testing.assert_allclose(loaded.predict(X, verbose=0)["cvr"], expected, rtol=1e-5)
+
+
+def test_a_bottom_or_separate_tables_are_refused():
+    for wrong in ({"shared_tables": False}, {"bottom": keras.layers.Dense(3)}):
+        with pytest.raises(ValueError, match="`bottom` must be None and the tables of each model shared"):
+            AveragedESMM(SPECIFICATION, **wrong)
+
+
+def test_the_classifier_settles_on_held_out_clicks(monkeypatch):
+    generator = np.random.default_rng(0)
+    item = generator.integers(6, size=3000)
+    clicks = generator.random(3000) < 0.5
+    conversions = clicks & (generator.random(3000) < np.array([0.1, 0.9, 0.2, 0.8, 0.3, 0.7])[item])
+    settled = []
+    monkeypatch.setattr(AveragedESMM, "settle", lambda self, score: settled.append(score()))
+    model = EntireSpaceClassifier(
+        "averaged_esmm",
+        dim=4,
+        hidden_units=(8,),
+        epochs=2,
+        learning_rate=0.05,
+        monitor="cvr_auc",
+        verbose=False,
+    ).fit({"item": item}, clicks, conversions)
+    assert settled == [pytest.approx(max(epoch["val_cvr_auc"] for epoch in model.history_))]
+    assert settled[0] > 0.75
