@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparse_data import Bags
-from sparse_data.checks import check_finite, check_ndim
+from sparse_data.checks import check_finite, check_integers, check_ndim
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+_MOST_ROWS = 2**31
 
 
 class CountPotential(ABC):
@@ -41,7 +43,7 @@ class CountPotential(ABC):
         ValueError
             If the potential does not fit the bags, is NaN or +inf, or allows no count of some bag.
         """
-        m = np.asarray(sizes, dtype=np.int64)
+        m = _whole_sizes(sizes)
         offsets = np.concatenate([[0], np.cumsum(m + 1)])
         bag = np.repeat(np.arange(m.size), m + 1)
         count = np.arange(offsets[-1]) - offsets[bag]
@@ -192,6 +194,17 @@ class CustomCount(CountPotential):
 
     def _log_potential(self, count: Ints, size: Ints, bag: Ints, sizes: Ints) -> ArrayLike:
         return self.log_potential(count, size, bag)  # type: ignore[no-any-return]
+
+
+def _whole_sizes(sizes: ArrayLike) -> Ints:
+    """Return sizes of bags whose counts fit into memory."""
+    m = check_ndim("sizes", check_integers("sizes", sizes), 1)
+    if m.size and (m.min() < 0 or m.astype(np.float64).sum() > _MOST_ROWS):
+        raise ValueError(
+            f"`sizes` must be at least 0 and add up to at most {_MOST_ROWS}; got {m.min()} to {m.max()}. "
+            "Pass the number of rows of each bag."
+        )
+    return m.astype(np.int64)
 
 
 def one_a_bag(name: str, values: ArrayLike, sizes: Ints, *, finite: bool = True) -> Floats:

@@ -324,3 +324,9 @@ def test_rounded_proportions():
     assert np.flatnonzero(
         IntervalCount.from_proportions([0.5], 0.1, [10]).log_values([10])[0] == 0
     ).tolist() == [4, 5, 6]
+
+
+@pytest.mark.parametrize("sizes", [3, [[1, 2]], [-1], [2**40], [2**70], [0.5], ["a"], [np.nan]])
+def test_sizes_that_no_bag_has(sizes):
+    with pytest.raises((ValueError, TypeError), match="`sizes` must be"):
+        AtLeastOne().log_values(sizes)
