@@ -28,8 +28,8 @@ from recsys_ssl import (
     MultiCategory,
     TwoTowerRetriever,
     evaluate_rankings,
+    fused_scores,
 )
-from recsys_ssl.score_fusion import fused_scores
 from recsys_ssl.splits import per_user_split
 from sparse_data.datasets import Interactions, fetch_movielens
 

@@ -18,8 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from noisy_labels import find_label_issues, label_quality
-from recsys_ssl import EASE, IALS, TwoTowerRetriever, evaluate_retriever
-from recsys_ssl.out_of_fold import out_of_fold_scores
+from recsys_ssl import EASE, IALS, TwoTowerRetriever, evaluate_retriever, out_of_fold_scores
 from recsys_ssl.splits import random_split
 from sparse_data.datasets import DownloadError, Interactions, fetch_movielens, fetch_wikipedia_links
 

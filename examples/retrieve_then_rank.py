@@ -13,10 +13,15 @@ import argparse
 
 import numpy as np
 
-from recsys_ssl import EntireSpaceClassifier, Popularity, TwoTowerRetriever, evaluate_rankings
+from recsys_ssl import (
+    EntireSpaceClassifier,
+    Popularity,
+    TwoTowerRetriever,
+    evaluate_rankings,
+    rank_by_fused_scores,
+)
 from recsys_ssl.conversion_ranking import rank_by_conversion
 from recsys_ssl.features import Category
-from recsys_ssl.score_fusion import rank_by_fused_scores
 from recsys_ssl.splits import per_user_split
 from sparse_data.datasets import DownloadError, Impressions, Interactions, fetch_movielens, make_funnel
 

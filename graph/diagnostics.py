@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from graph.edge_list import NumNodes, read_edge_list
-from graph.tensor_checks import check_length, check_tensor
+from sparse_data.tensor_checks import check_length, check_tensor
 
 
 @dataclass(frozen=True, eq=False)

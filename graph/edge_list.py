@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 
-from graph.tensor_checks import check_tensor
 from sparse_data.checks import check_count
+from sparse_data.tensor_checks import check_tensor
 
 NumNodes = int | tuple[int, int] | None
 _MOST_NODES = 2**31 - 1  # so that the number of a pair fits into 64 bits

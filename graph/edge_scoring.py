@@ -10,8 +10,8 @@ from torch import Tensor
 from graph.edge_list import NumNodes, Sizes, read_edge_list
 from graph.edge_pairs import is_symmetric, pair_edges, pair_uniform
 from graph.neighbour_overlap import count_common_neighbours
-from graph.tensor_checks import check_length, check_tensor
 from sparse_data.checks import check_count, check_one_of
+from sparse_data.tensor_checks import check_length, check_tensor
 
 Score = Literal[
     "teddy", "inverse_degree", "jaccard", "cosine", "local_degree", "resistance", "random", "magnitude"

@@ -15,8 +15,8 @@ from graph.edge_list import NumNodes, Sizes, read_edge_list, select_edges
 from graph.edge_pairs import is_symmetric, pair_edges
 from graph.edge_scoring import Score, score_edges
 from graph.smallest import floor_share, kth_smallest, smallest_mask
-from graph.tensor_checks import check_length
 from sparse_data.checks import check_in_range, check_one_of
+from sparse_data.tensor_checks import check_length
 
 # Attributes of supervised links, which are no edges of the graph even where there are equally many.
 _LABELS = ("edge_label", "edge_label_index")

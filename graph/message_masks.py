@@ -12,7 +12,7 @@ from torch.nn import Module
 from torch_geometric.nn import MessagePassing
 
 from graph.edge_list import read_edge_list
-from graph.tensor_checks import check_length, check_module, check_tensor
+from sparse_data.tensor_checks import check_length, check_module, check_tensor
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch.nn import Module
 from torch_geometric import EdgeIndex
 
 from graph.edge_list import NumNodes, Sizes, read_edge_list
-from graph.tensor_checks import check_length, check_module, check_tensor
+from sparse_data.tensor_checks import check_length, check_module, check_tensor
 
 _KEPT = ("_cached_edge_index", "_cached_adj_t", "_cached_x")
 

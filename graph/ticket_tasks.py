@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from torch_geometric.data import Data
 
 from graph.edge_list import read_edge_list
-from graph.tensor_checks import check_length, check_tensor
+from sparse_data.tensor_checks import check_length, check_tensor
 
 Forward = Callable[[Module, Any], Tensor]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.utils import prune
 
-from graph.tensor_checks import check_module, check_tensor
+from sparse_data.tensor_checks import check_module, check_tensor
 
 
 def to_torch_prune(model: Module, weight_mask: Mapping[str, Tensor]) -> Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,22 @@ from sparse_data.type_checks import check_type
 Encoded = dict[str, NDArray[Any]]
 
 PAIRS_AT_ONCE = 1 << 16
+
+
+class Candidates(NamedTuple):
+    """What a retriever hands over, in its order, and what a classifier says; of shape (n, candidates).
+
+    Attributes
+    ----------
+    columns : ndarray of int
+        Places in the retriever's ``item_ids_``, UNKNOWN where a user has fewer candidates.
+    relevance, chances : ndarray of float
+        Scores of the retriever and probabilities of the classifier, -inf where there is no item.
+    """
+
+    columns: NDArray[Any]
+    relevance: NDArray[Any]
+    chances: NDArray[np.float64]
 
 
 def rank_by_conversion(
@@ -79,6 +95,39 @@ def rank_by_conversion(
         If a feature of the classifier is nowhere or in two places, a table holds ids of another kind,
         `candidates` is below `k`, or fewer than `k` items are allowed.
     """
+    found = judged_candidates(
+        retriever,
+        classifier,
+        user_ids,
+        k=k,
+        candidates=candidates,
+        by=by,
+        users=users,
+        items=items,
+        context=context,
+        filter_seen=filter_seen,
+        allow=allow,
+        deny=deny,
+    )
+    return best_candidates(found, found.chances, k, retriever.item_ids_)
+
+
+def judged_candidates(
+    retriever: Recommender,
+    classifier: EntireSpaceClassifier,
+    user_ids: ArrayLike,
+    *,
+    k: int,
+    candidates: int,
+    by: str,
+    users: Any,
+    items: Any,
+    context: Mapping[str, Any] | None,
+    filter_seen: bool,
+    allow: ArrayLike | None,
+    deny: ArrayLike | None,
+) -> Candidates:
+    """Retrieve the candidates of each user and ask the classifier; parameters are `rank_by_conversion`'s."""
     check_is_fitted(classifier)
     checks.check_one_of("by", by, ("ctcvr", "cvr"))
     ids = as_ids("user_ids", user_ids)
@@ -92,10 +141,16 @@ def rank_by_conversion(
     of_users, of_items = _encoded_sides(classifier, ids, retriever.item_ids_, users, items, context or {})
     columns = lookup("item_ids", found.ravel(), retriever.item_ids_).reshape(found.shape)
     columns[np.isneginf(relevance)] = UNKNOWN
-    scores = _scores(classifier, of_users, of_items, columns, by)
+    return Candidates(columns, relevance, _scores(classifier, of_users, of_items, columns, by))
+
+
+def best_candidates(
+    found: Candidates, scores: NDArray[np.float64], k: int, item_ids: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return ids and scores of the k highest candidates, equal ones in the retriever's order."""
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    ranked = np.take_along_axis(columns, best, axis=1)
-    return ids_of(ranked, retriever.item_ids_), np.take_along_axis(scores, best, axis=1)
+    ranked = np.take_along_axis(found.columns, best, axis=1)
+    return ids_of(ranked, item_ids), np.take_along_axis(scores, best, axis=1)
 
 
 def _scores(

@@ -15,6 +15,7 @@ from recsys_ssl.entire_space_methods import METHODS
 from recsys_ssl.feature_encoder import FeatureEncoder
 from recsys_ssl.funnel_calibration import FunnelCalibration
 from sparse_data.saved_folder import (
+    plain_number,
     read_arrays,
     read_folder,
     rebuilding,
@@ -127,10 +128,4 @@ def load_entire_space_classifier(path: str | os.PathLike[str]) -> EntireSpaceCla
 
 def _plain(value: Any) -> Any:
     """Return a NumPy number, as a parameter search sets them, as one of Python's; a mapping as a dict."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(
-        f"a saved classifier holds numbers and text; got {type(value).__name__} among its parameters"
-    )
+    return dict(value) if isinstance(value, Mapping) else plain_number(value)

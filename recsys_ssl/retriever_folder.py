@@ -23,6 +23,7 @@ from sparse_data.saved_folder import (
     rebuilding,
     write_arrays,
     write_folder,
+    write_text,
 )
 
 KIND = "two-tower retriever"
@@ -149,5 +150,4 @@ def _parameters_from_json(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_json(file: Path, content: Any) -> None:
-    text = json.dumps(content, indent=1, default=plain_number)
-    file.write_text(text, encoding="utf-8")
+    write_text(file, json.dumps(content, indent=1, default=plain_number))

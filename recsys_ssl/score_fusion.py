@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from recsys_ssl.conversion_ranking import rank_by_conversion
+from recsys_ssl.conversion_ranking import best_candidates, judged_candidates
 from recsys_ssl.entire_space_classifier import EntireSpaceClassifier
-from recsys_ssl.id_lookup import allowed_mask, as_ids, check_k
 from recsys_ssl.recommender import Recommender
 from sparse_data import checks
 
@@ -124,35 +122,21 @@ def rank_by_fused_scores(
     ValueError
         As of :func:`~recsys_ssl.conversion_ranking.rank_by_conversion`, or if `weight` is negative.
     """
-    check_is_fitted(retriever)
     checks.check_in_range("weight", weight, low=0)
-    checks.check_count("candidates", candidates, minimum=checks.check_count("k", k))
-    allowed = allowed_mask(retriever.item_ids_, allow, deny)
-    n_allowed = retriever.item_ids_.size if allowed is None else int(allowed.sum())
-    check_k(k, n_allowed)
-    ids, n_found = as_ids("user_ids", user_ids), min(candidates, n_allowed)
-    filters: dict[str, Any] = {"filter_seen": filter_seen, "allow": allow, "deny": deny}
-    found, chances = rank_by_conversion(
+    check_is_fitted(retriever)
+    found = judged_candidates(
         retriever,
         classifier,
-        ids,
-        k=n_found,
-        candidates=n_found,
+        user_ids,
+        k=k,
+        candidates=candidates,
         by=by,
         users=users,
         items=items,
         context=context,
-        **filters,
+        filter_seen=filter_seen,
+        allow=allow,
+        deny=deny,
     )
-    with warnings.catch_warnings():  # of unknown users, of whom the line above has warned
-        warnings.simplefilter("ignore", UserWarning)
-        same, relevance = retriever.recommend(ids, n_found, **filters)
-    # Both hold the same items; in the retriever's order, which is that of equal scores.
-    aligned = np.empty_like(chances)
-    rows = np.arange(len(ids))[:, None]
-    aligned[rows, np.argsort(same, axis=1, kind="stable")] = np.take_along_axis(
-        chances, np.argsort(found, axis=1, kind="stable"), axis=1
-    )
-    scores = fused_scores(relevance, aligned, weight=weight)
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(same, best, axis=1), np.take_along_axis(scores, best, axis=1)
+    scores = fused_scores(found.relevance, found.chances, weight=weight)
+    return best_candidates(found, scores, k, retriever.item_ids_)

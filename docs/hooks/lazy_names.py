@@ -12,8 +12,6 @@ MODULES = (
     "recsys_ssl.splits",
     "recsys_ssl.comparison",
     "recsys_ssl.plots",
-    "recsys_ssl.score_fusion",
-    "recsys_ssl.out_of_fold",
     "recsys_ssl.tfrs.sampled_softmax_task",
     "recsys_ssl.tfrs.serving",
     "noisy_labels.audits.audit_pictures",

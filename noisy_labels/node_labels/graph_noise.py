@@ -13,10 +13,10 @@ from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from noisy_labels.node_labels.tensor_arguments import as_tensor
 from noisy_labels.node_labels.topology_noise import topology_noise
 from noisy_labels.transitions.noise import corrupt_labels
 from sparse_data.checks import check_in_range, check_one_of
+from sparse_data.tensor_checks import check_tensor
 from sparse_data.type_checks import check_names
 
 GraphNoiseKind = Literal["symmetric", "pair", "asymmetric", "instance", "topology"]
@@ -145,7 +145,7 @@ class GraphLabelNoise(BaseTransform):  # type: ignore[misc]
 def _attribute(store: Any, name: str) -> Tensor:
     if name not in store or store[name] is None:
         raise ValueError(f"`data` must have `{name}`; got none. Add it, or choose other noise or masks.")
-    return as_tensor(name, store[name])
+    return check_tensor(name, store[name])
 
 
 def _labels(nodes: Any) -> Tensor:

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import Module
 from torch_geometric.data import Data
 
-from noisy_labels.node_labels.tensor_arguments import as_tensor
 from sparse_data.checks import check_one_of, check_same_length
+from sparse_data.tensor_checks import check_tensor
 
 Validation = Literal["noisy", "clean", "none"]
 _HELD_OUT = 5  # without a validation part, one in so many training labels of each class becomes one
@@ -89,7 +89,7 @@ def read_nodes(X: Any, edge_index: Any = None) -> Nodes:
         raise ValueError(f"`{name}` must be given; got None. Pass a Data with `x` and `edge_index`, or both.")
     if hasattr(X, "toarray"):
         X = X.toarray()
-    x = as_tensor("X", X)
+    x = check_tensor("X", X)
     x = (x.to_dense() if x.layout != torch.strided else x).float()
     if x.ndim != 2 or not x.numel():
         raise ValueError(
@@ -137,7 +137,7 @@ def read_labelled_graph(
     """
     check_one_of("validation", validation, ("noisy", "clean", "none"))
     nodes = read_nodes(X, edge_index)
-    store = X if isinstance(X, Data) else Data(y=None if y is None else as_tensor("y", y))
+    store = X if isinstance(X, Data) else Data(y=None if y is None else check_tensor("y", y))
     labels = _labels(store.y, len(nodes.x))
     train = _mask(store, "train_mask", labels)
     val = _mask(store, "val_mask", labels)
@@ -191,7 +191,7 @@ def _encoded(
 
 
 def _edges(edge_index: Any, n_nodes: int) -> Tensor:
-    edges = as_tensor("edge_index", edge_index)
+    edges = check_tensor("edge_index", edge_index)
     if edges.ndim != 2 or edges.shape[0] != 2:
         raise ValueError(
             f"`edge_index` must be of shape (2, n_edges); got {tuple(edges.shape)}. "

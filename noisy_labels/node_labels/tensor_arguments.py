@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from sparse_data.checks import check_numeric
 
 
 def check_float_tensor(name: str, value: Any, *, n_rows: int | None = None) -> Tensor:
@@ -54,14 +51,3 @@ def check_codes(name: str, value: Any, *, low: int, high: int, n: int | None = N
         got = f"values from {int(codes.min())} to {int(codes.max())}"
         raise ValueError(f"`{name}` must be in [{low}, {high}); got {got}. Number the classes from 0.")
     return codes
-
-
-def as_tensor(name: str, value: Any) -> Tensor:
-    """Return a tensor as it is, and anything that NumPy reads as numbers as a tensor, else raise."""
-    if isinstance(value, Tensor):
-        if value.is_complex():
-            raise TypeError(f"`{name}` must be numeric; got dtype {value.dtype}. Convert it to numbers.")
-        return value
-    array = np.require(check_numeric(name, value), requirements="C")
-    # Torch warns of memory that must not be written to.
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
