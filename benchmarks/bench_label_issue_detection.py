@@ -1,10 +1,12 @@
-"""F1 of flagged labels against known errors: our automatic cut-off, cleanlab's default and plain argmax.
+"""F1 of flagged labels and ROC-AUC of quality scores against known errors, every method and score.
+
+"cleanlab" and "argmax" are the peers: the default of cleanlab itself, and labels that are not the likeliest.
 
 Real sets with their own probabilities: CIFAR-10N (every label verified) and the test sets of MNIST and IMDB,
 of which only cleanlab's candidates were checked by people.  For these, `all rows` takes what was not checked
 for correct, `checked rows` leaves it out.  The probabilities of IMDB are in an order of rows that its
 verdicts do not name: the 1,310 checked reviews are taken to be cleanlab's 1,309 candidates, of which 725
-were wrong.
+were wrong, and neither the other methods' F1 nor AUC can be known.
 
 Synthetic noise: the digits, 5-fold probabilities of three models, five seeds.
 
@@ -27,18 +29,36 @@ from results_file import ResultsFile, circumstances
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from noisy_labels.confident_learning.label_issues import choose_method
+from noisy_labels.confident_learning.label_issues import choose_method, find_label_issues
+from noisy_labels.confident_learning.quality_scores import label_quality
 from noisy_labels.transitions.noise import corrupt_labels
 
 MODELS = ("logistic", "forest", "neighbours")
 KINDS = ("symmetric", "pair", "asymmetric", "instance")
+PEERS = ("auto", "cleanlab", "argmax")
 RATES = (0.05, 0.1, 0.2, 0.3, 0.4)
 BAR_BEST, BAR_DEFAULT = 0.02, 0.005
+# Beside "auto", by their columns.
+RULES = (
+    "confident_joint",
+    "prune_by_class",
+    "prune_by_noise_rate",
+    "both",
+    "low_self_confidence",
+    "low_normalized_margin",
+)
+SCORES = {
+    "self_confidence": {"score": "self_confidence"},
+    "margin": {"score": "normalized_margin"},
+    "entropy": {"score": "confidence_weighted_entropy"},
+    "adjusted_margin": {"score": "normalized_margin", "adjust": True},
+}
 
 
 def f1(n_hits: float, n_flagged: float, n_wrong: float) -> float:
@@ -55,19 +75,19 @@ def scores(
         "auto": chosen.flagged,
         "cleanlab": cleanlab_issues(labels, exact, n_jobs=1),
         "argmax": exact.argmax(axis=1) != labels,
+        **{rule: find_label_issues(labels, probs, method=rule) for rule in RULES},
     }
     measured: dict[str, Any] = {
         name: f1((mask & wrong).sum(), (mask & checked).sum(), wrong.sum()) for name, mask in masks.items()
     }
-    cut_off = chosen.cut_off
-    flagged = {f"n_{name}": int(mask.sum()) for name, mask in masks.items()}
-    return {
-        **measured,
-        **flagged,
-        "n_wrong": int(wrong.sum()),
-        "noise": cut_off.noise,
-        "trend": cut_off.trend,
-    }
+    some = wrong.any()
+    for name, arguments in SCORES.items():
+        quality = label_quality(labels, probs, **arguments)
+        auc = roc_auc_score(wrong[checked], -quality[checked]) if some else float("nan")
+        measured[f"auc_{name}"] = float(auc)
+    flagged = {f"n_{name}": int(masks[name].sum()) for name in PEERS}
+    noise = {"noise": chosen.cut_off.noise, "trend": chosen.cut_off.trend}
+    return {**measured, **flagged, "n_wrong": int(wrong.sum()), **noise}
 
 
 def human_noise(data: Path, name: str) -> dict[str, Any]:
@@ -100,8 +120,9 @@ def imdb(data: Path, reading: str) -> dict[str, Any]:
     n_wrong = sum(verdict["mturk"]["given"] < 3 for verdict in verdicts)
     nothing = np.zeros(len(labels), dtype=bool)
     measured = scores(labels, probs, nothing, ~nothing)
+    measured.update(dict.fromkeys(RULES, float("nan")))
     # All three flag all candidates; beyond them, nothing was checked.
-    for name in ("auto", "cleanlab", "argmax"):
+    for name in PEERS:
         n_flagged = measured[f"n_{name}"] if reading == "all rows" else measured["n_cleanlab"]
         measured[name] = f1(n_wrong, n_flagged, n_wrong)
     return {**measured, "n_wrong": n_wrong}
@@ -126,7 +147,7 @@ def report(results: ResultsFile) -> None:
     cells: dict[tuple[str, str, str], list[list[float]]] = {}
     for row in results.rows():
         key = (row["set"], row["model"], row["rate"])
-        cells.setdefault(key, []).append([float(row[name]) for name in ("auto", "cleanlab", "argmax")])
+        cells.setdefault(key, []).append([float(row[name]) for name in PEERS])
     for key, values in cells.items():
         auto, cleanlab, argmax = np.mean(values, axis=0)
         met = auto >= max(cleanlab, argmax) - BAR_BEST and auto >= cleanlab - BAR_DEFAULT
