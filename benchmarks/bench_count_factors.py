@@ -4,7 +4,8 @@ Each run has a process of its own.  `counts` is one exact pass over the counts o
 `propagation` 50 passes over a given graph of 10 neighbours (14 directed edges a row) and the counts;
 `factor`, `pairwise` and `pgmax` 100 passes on 27,120 rows, with one factor a bag or with an edge between all
 pairs of a bag, the form of the released code of Havaldar et al.; `pipeline` is `LabelProportionsClassifier`
-on a million rows of 32 features, in one round, beside the search for neighbours and one fit of its learner.
+on a million rows of 32 features in one round, and `default` with the rounds that it takes by itself, beside
+the search for neighbours and one fit of its learner to the soft labels.
 PGMax runs where it can be imported: `pip install --no-deps --target <folder> pgmax==0.6.1`, and
 PYTHONPATH=<folder>.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import itertools
 import resource
 import time
 import warnings
@@ -39,6 +41,7 @@ from noisy_labels.proportions.nearest_neighbours import neighbour_graph
 from noisy_labels.proportions.soft_labels import fit_soft_labels
 
 ROWS, FEW_ROWS = 1_000_000, 27_120
+PARTS = ("build_seconds", "build_cpu_seconds", "learner_seconds", "learner_cpu_seconds")
 STRENGTH = 10.0  # of the quadratic penalty, as in the released code
 
 
@@ -54,7 +57,7 @@ def nearby_edges(n_rows: int, coupling: float) -> csr_array:
     """Return seven out of ten thousand nearby rows, made symmetric: as many edges as ten neighbours make."""
     rng = np.random.default_rng(1)
     node = np.repeat(np.arange(n_rows), 7)
-    other = np.clip(node + rng.integers(-5000, 5000, node.size), 0, n_rows - 1)
+    other = (node + rng.integers(-5000, 5000, node.size)) % n_rows
     edges = coo_array((np.ones(node.size), (node, other)), shape=(n_rows, n_rows)).tocsr()
     edges.data[:] = coupling
     edges.setdiag(0.0)
@@ -105,16 +108,16 @@ def time_form(bag: int, what: str) -> dict[str, float]:
         logits = logits - STRENGTH * (np.bincount(bags) - 2 * counts)[bags]
     if what == "pgmax":
         return time_pgmax(logits, graph)
-    residual: list[float] = []
+    last: dict[str, float] = {}
 
     def run(passes: int = 100) -> None:
         found = belief_propagation(logits, graph=graph, factor=factor, max_iter=passes, tol=1e-12)
-        residual[:] = [float(found.residuals[-1])]
+        last.update(residual=float(found.residuals[-1]))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         run(1)
-    return {**seconds(run), "residual": residual[0]}
+    return {**seconds(run), **last}
 
 
 def time_pgmax(logits: NDArray[np.float64], graph: csr_array) -> dict[str, float]:
@@ -125,7 +128,7 @@ def time_pgmax(logits: NDArray[np.float64], graph: csr_array) -> dict[str, float
     vgroup, fgroup, fgraph, infer = (
         importlib.import_module(f"pgmax.{name}") for name in ("vgroup", "fgroup", "fgraph", "infer")
     )
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     variables = vgroup.NDVarArray(num_states=2, shape=logits.shape)
     edges = triu(graph, format="coo")
     potentials = np.zeros((edges.nnz, 2, 2))
@@ -136,7 +139,10 @@ def time_pgmax(logits: NDArray[np.float64], graph: csr_array) -> dict[str, float
     engine = infer.build_inferer(model.bp_state, backend="bp")
     evidence = np.stack([np.zeros_like(logits), logits], axis=1)
     arrays = engine.init(evidence_updates={variables: evidence})
-    built = time.perf_counter() - start
+    build = {
+        "build_seconds": time.perf_counter() - start[0],
+        "build_cpu_seconds": time.process_time() - start[1],
+    }
     changes: list[float] = []
 
     def run() -> None:
@@ -144,10 +150,10 @@ def time_pgmax(logits: NDArray[np.float64], graph: csr_array) -> dict[str, float
         changes[:] = [float(change[-1])]
 
     run()  # compiles
-    return {**seconds(run), "residual": changes[0], "build_seconds": built}
+    return {**seconds(run), "residual": changes[0], **build}
 
 
-def time_pipeline(bag: int) -> dict[str, float]:
+def time_pipeline(bag: int, n_rounds: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(ROWS, 32))
     y = rng.random(ROWS) < expit(X[:, :8] @ np.linspace(1, 0.3, 8) - 1.5)
@@ -155,25 +161,26 @@ def time_pipeline(bag: int) -> dict[str, float]:
     given = {"bags": bags, "counts": np.bincount(bags, y)}
     few = slice(64 * bag)  # compiled before the clock starts
     LabelProportionsClassifier(random_state=0).fit(X[few], bags=bags[few], counts=given["counts"][:64])
-    start = time.perf_counter()
-    graph = neighbour_graph(X, search="approximate")
-    graph_seconds = time.perf_counter() - start
-    model = LabelProportionsClassifier(n_rounds=1, random_state=0)
-    whole = seconds(lambda: model.fit(X, graph=graph, **given))
-    start = time.perf_counter()
-    fit_soft_labels(model.estimator_, X, model.transduce_proba_[:, 1])
-    return {**whole, "build_seconds": graph_seconds, "learner_seconds": time.perf_counter() - start}
+    graph: list[csr_array] = []
+    build = seconds(lambda: graph.append(neighbour_graph(X, search="approximate")))
+    model = LabelProportionsClassifier(n_rounds=n_rounds, random_state=0)
+    whole = seconds(lambda: model.fit(X, graph=graph[0], **given))
+    learner = seconds(lambda: fit_soft_labels(model.estimator_, X, model.transduce_proba_[:, 1]))
+    parts = {"build": build, "learner": learner}
+    found = {f"{part}_{name}": value for part, timed in parts.items() for name, value in timed.items()}
+    return {**whole, **found, "rounds": model.n_rounds_}
 
 
 def time_one(options: dict[str, Any]) -> dict[str, float]:
     what, bag = options["what"], options["bag"]
     if what in ("factor", "pairwise", "pgmax"):
         found = time_form(bag, what)
+    elif what in ("pipeline", "default"):
+        found = time_pipeline(bag, 1 if what == "pipeline" else 3)
     else:
-        timed = {"counts": time_counts, "propagation": time_propagation, "pipeline": time_pipeline}
-        found = timed[what](bag)
+        found = time_counts(bag) if what == "counts" else time_propagation(bag)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    nothing = dict.fromkeys(("residual", "build_seconds", "learner_seconds"), float("nan"))
+    nothing = dict.fromkeys(("residual", "rounds", *PARTS), float("nan"))
     return {**nothing, **found, "peak_mb": peak}
 
 
@@ -182,16 +189,18 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     forms = ["factor", "pairwise", "pgmax"]
-    parser.add_argument("--what", nargs="+", default=["counts", "propagation", *forms, "pipeline"])
+    whole = ["pipeline", "default"]
+    parser.add_argument("--repeats", type=int, nargs="+", default=[0])
+    parser.add_argument("--what", nargs="+", default=["counts", "propagation", *forms, *whole])
     options = parser.parse_args()
-    bags = {"counts": (8, 32, 128, 512, 2048), "propagation": (8, 32, 128, 512, 2048), "pipeline": (32,)}
-    results = ResultsFile("count_factors", key=("what", "bag"))
+    bags = dict.fromkeys(["counts", "propagation"], (8, 32, 128, 512, 2048)) | dict.fromkeys(whole, (32,))
+    results = ResultsFile("count_factors", key=("what", "bag", "repeat"))
     for what in options.what:
         if what == "pgmax" and importlib.util.find_spec("pgmax") is None:
             print("pgmax cannot be imported: left out")
             continue
-        for bag in bags.get(what, (8, 32, 128)):
-            run = {"what": what, "bag": bag}
+        for bag, repeat in itertools.product(bags.get(what, (8, 32, 128)), options.repeats):
+            run = {"what": what, "bag": bag, "repeat": repeat}
             if results.holds(run):
                 continue
             measured = own_process.measure(run, {})

@@ -31,7 +31,7 @@ from results_file import ResultsFile, circumstances
 FUZZING = Path(__file__).resolve().parent.parent / "tests" / "fuzzing"
 sys.path[:0] = [str(FUZZING), str(FUZZING.parents[1])]
 
-EACH, SLOW, SECONDS = 1000, 100, 15
+EACH, SLOW, SECONDS = 1000, 10, 15
 SILENCE = 240  # seconds without a word from a process: more than a call may take, and loading of frameworks
 PACKAGES = ("sparse_data", "noisy_labels", "graph", "recsys_ssl")
 

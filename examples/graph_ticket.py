@@ -89,7 +89,7 @@ def main() -> None:
         "TEDDY": {},
         "random edges + distillation": {"score": "random"},
         "no distillation": {"distillation": 0.0},
-        "score chosen in validation": {"score": "auto"},
+        "score chosen by the dense network": {"score": "auto"},
     }
     frames, columns = {}, ["level", "kept_edge_share", "kept_weight_share", "macs", "test_score"]
     for label, settings in searches.items():

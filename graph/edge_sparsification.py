@@ -17,6 +17,7 @@ from graph.edge_scoring import Score, score_edges
 from graph.smallest import floor_share, kth_smallest, smallest_mask
 from sparse_data.checks import check_in_range, check_one_of
 from sparse_data.tensor_checks import check_length
+from sparse_data.type_checks import check_type
 
 # Attributes of supervised links, which are no edges of the graph even where there are equally many.
 _LABELS = ("edge_label", "edge_label_index")
@@ -213,6 +214,7 @@ class SparsifyEdges(BaseTransform):  # type: ignore[misc]
         return keep_edges(data, self._mask(data.edge_stores[0])) if "edge_index" in data else data
 
     def _mask(self, store: Any) -> Tensor:
+        check_type("data.edge_index", store.edge_index, Tensor, "Convert it with torch.as_tensor.")
         sizes = tuple(store.size())
         _, mask = sparsify_edges(
             store.edge_index,

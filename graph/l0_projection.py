@@ -66,15 +66,19 @@ def project_l0_(
     if not sum(tensor.numel() for tensor in tensors):
         raise ValueError("`params` must hold weights; got none. Pass the parameters of a model.")
     magnitudes = [tensor.abs().flatten() for tensor in tensors]
-    if any(bool(values.isnan().any()) for values in magnitudes):
+    total = sum(float(values.sum()) for values in magnitudes)
+    if math.isnan(total):
         raise ValueError("`params` must not be NaN; got NaN. Training has diverged: lower the learning rate.")
     groups = [torch.cat(magnitudes)] if scope == "global" else magnitudes
     dropped = torch.cat([smallest_mask(values, _ceil_share(sparsity, len(values))) for values in groups])
     masks = []
     for tensor, part in zip(tensors, dropped.split([tensor.numel() for tensor in tensors]), strict=True):
-        part = part.reshape(tensor.shape)
-        tensor.masked_fill_(part, 0)
-        masks.append(~part)
+        kept = ~part.reshape(tensor.shape)
+        if math.isfinite(total):
+            tensor.mul_(kept)  # several times faster than to fill
+        else:
+            tensor.masked_fill_(~kept, 0)
+        masks.append(kept)
     return masks
 
 

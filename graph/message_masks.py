@@ -49,20 +49,38 @@ def masked_messages(model: Module, mask: Tensor, edge_index: Tensor) -> Iterator
     if not mask.is_floating_point():
         raise TypeError(f"`mask` must be of a float dtype; got {mask.dtype}. Convert it with .float().")
     check_module("model", model)
-    loops = edges[0] == edges[1]
-    proper, whole = mask[~loops], mask.masked_fill(loops, 1)
-
-    def multiply(module: Module, _: Any, messages: Tensor) -> Tensor:
-        factors = whole
-        # Layers that add self-loops take away those of the graph and put one a node at the end.
-        if getattr(module, "add_self_loops", False) or len(messages) != len(whole):
-            factors = torch.cat([proper, proper.new_ones(len(messages) - len(proper))])
-        return messages * factors.to(messages.dtype).view(-1, *[1] * (messages.ndim - 1))
-
+    factors = EdgeFactors(mask, edges)
     layers = [module for module in model.modules() if isinstance(module, MessagePassing)]
-    handles = [layer.register_message_forward_hook(multiply) for layer in layers]
+    handles = [layer.register_message_forward_hook(factors) for layer in layers]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+class EdgeFactors:
+    """What the messages of a layer are multiplied by, as a hook of the layer.
+
+    Parameters
+    ----------
+    mask : float tensor of shape (n_edges,)
+    edges : int64 tensor of shape (2, n_edges)
+    """
+
+    def __init__(self, mask: Tensor, edges: Tensor) -> None:
+        loops = edges[0] == edges[1]
+        self._proper = mask[~loops]
+        self._whole = mask.masked_fill(loops, 1)
+
+    def __call__(self, module: Module, _: Any, messages: Tensor) -> Tensor:
+        """Return the messages multiplied."""
+        factors = self.factors(module, len(messages)).to(messages.dtype)
+        return messages * factors.view(-1, *[1] * (messages.ndim - 1))
+
+    def factors(self, module: Module, n_messages: int) -> Tensor:
+        """Return the factor of each message, of shape (n_messages,)."""
+        # Layers that add self-loops take away those of the graph and put one a node at the end.
+        if getattr(module, "add_self_loops", False) or n_messages != len(self._whole):
+            return torch.cat([self._proper, self._proper.new_ones(n_messages - len(self._proper))])
+        return self._whole

@@ -33,7 +33,7 @@ class TeddyTicket(TicketSearch):
     where all parameters count and the support may change until the last step.
 
     Distillation explains much of the gain, and no score is best on every graph: compare with
-    ``score="random"`` and with ``distillation=0``, or let ``score="auto"`` choose in validation.
+    ``score="random"`` and with ``distillation=0``, or let ``score="auto"`` choose by the dense network.
 
     Parameters
     ----------

@@ -14,18 +14,25 @@ from torch_geometric.nn import MessagePassing
 from graph.diagnostics import graph_diagnostics
 from graph.ticket import Ticket
 from graph.ticket_tasks import Task
-from graph.ticket_training import evaluate, predict
+from graph.ticket_training import predict
 
 
-def measure_ticket(ticket: Ticket, task: Task) -> dict[str, Any]:
-    """Return what was kept, the scores, the costs and the diagnostics of a ticket: the columns of a sweep."""
+def measure_ticket(ticket: Ticket, task: Task, dense: Tensor) -> dict[str, Any]:
+    """Return what was kept, the scores, the costs and the diagnostics of a ticket: the columns of a sweep.
+
+    `dense` are the logits of the dense network on the whole test graph.
+    """
     model, graph = ticket.network.model, ticket.graphs.test
+    logits = predict(model, task, graph)
     facts = graph_diagnostics(graph.edge_index, num_nodes=graph.num_nodes, labels=graph.get("y"))
     weights = list(model.parameters())
     return {
         "score": ticket.score,
         "val_score": ticket.network.val_score,
-        "test_score": evaluate(model, task, graph, "test"),
+        "val_loss": float(task.loss(predict(model, task, ticket.graphs.val), ticket.graphs.val, "val")),
+        "test_score": task.score(logits, graph, "test"),
+        "agreement": task.agreement(dense, logits),
+        "divergence": float(task.divergence(dense, logits)),
         "epoch": ticket.network.epoch,
         "kept_edges": int(ticket.edge_mask.sum()),
         "kept_edge_share": float(ticket.edge_mask.double().mean()),
@@ -75,7 +82,7 @@ def count_macs(model: Module, task: Task, graph: Any) -> int:
     return total
 
 
-def inference_seconds(model: Module, task: Task, graph: Any, *, repeats: int = 5) -> float:
+def inference_seconds(model: Module, task: Task, graph: Any, *, repeats: int = 2) -> float:
     """Return the shortest of a few predictions, the first left out."""
     times = []
     for _ in range(repeats + 1):

@@ -12,9 +12,11 @@ from torch.nn import Module
 
 from graph.ticket import Ticket
 from graph.ticket_measures import measure_ticket
-from graph.ticket_tasks import Forward, Graphs, LinkTask, NodeTask, Task, call_network
-from graph.ticket_training import Optimization, TrainedNetwork, evaluate, fresh_copy, train_network
+from graph.ticket_tasks import Forward, Graphs, LinkTask, NodeTask, Task, call_network, check_outputs
+from graph.ticket_training import Optimization, TrainedNetwork, evaluate, fresh_copy, predict, train_network
 from sparse_data.checks import check_count, check_in_range, check_one_of
+from sparse_data.tensor_checks import check_module
+from sparse_data.type_checks import check_callable, check_list, check_path
 
 if TYPE_CHECKING:
     import pandas
@@ -149,26 +151,28 @@ class TicketSearch(ABC):
         Returns
         -------
         pandas.DataFrame
-            A row a ticket: what was asked for and kept, scores, seconds of the dense network and of the
-            search, cost of a prediction, bytes of a training step, diagnostics of the graph.
+            A row a ticket: what was asked for and kept, scores, agreement with the dense network, seconds of
+            the dense network and of the search, cost of a prediction, bytes of a training step, diagnostics
+            of the graph.
         """
         import pandas
 
         check_in_range("edge_rate", edge_rate, 0, 1, closed="left")
         check_in_range("weight_rate", weight_rate, 0, 1, closed="left")
-        if not levels or sorted(set(levels)) != list(levels):
-            raise ValueError(f"`levels` must rise; got {list(levels)}. Sort them and drop repeated ones.")
-        for level in levels:
-            check_count("levels", level, minimum=0)
+        levels = [check_count("levels", level, minimum=0) for level in check_list("levels", levels)]
+        if not levels or sorted(set(levels)) != levels:
+            raise ValueError(f"`levels` must rise; got {levels}. Sort them and drop repeated ones.")
+        seeds = [check_count("seeds", seed, minimum=0) for seed in check_list("seeds", seeds)]
         sparsities = [(1 - (1 - edge_rate) ** level, 1 - (1 - weight_rate) ** level) for level in levels]
         rows = []
         for seed in seeds:
             dense, tickets, graphs, task = self._search(data, seed, sparsities)
-            dense_score = evaluate(dense.model, task, graphs.test, "test")
+            dense_logits = predict(dense.model, task, graphs.test)
+            dense_score = task.score(dense_logits, graphs.test, "test")
             for level, asked, ticket in zip(levels, sparsities, tickets, strict=True):
                 shown = {"seed": seed, "level": level, "edge_sparsity": asked[0], "weight_sparsity": asked[1]}
                 scores = {"dense_test_score": dense_score, "dense_seconds": dense.seconds}
-                rows.append({**shown, **scores, **measure_ticket(ticket, task)})
+                rows.append({**shown, **scores, **measure_ticket(ticket, task, dense_logits)})
         return pandas.DataFrame(rows)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -176,7 +180,20 @@ class TicketSearch(ABC):
 
         The file is a dict of ``state_dict``, ``weight_mask``, ``edge_index``, ``edge_mask`` and
         ``num_nodes``: a network of the same class runs with it where this library is not installed.
+
+        Parameters
+        ----------
+        path : path
+            A file, replaced once the new one is whole.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `path` is none, or a folder.
+        OSError
+            If it cannot be written; what stood there before stays.
         """
+        file = check_path("path", path)
         content = {
             "state_dict": self.model_.state_dict(),
             "weight_mask": self.weight_mask_,
@@ -184,7 +201,14 @@ class TicketSearch(ABC):
             "edge_mask": self.edge_mask_,
             "num_nodes": self.graph_.num_nodes,
         }
-        torch.save(content, path)
+        part = file.with_name(f".{file.name}.{os.getpid()}")
+        try:
+            with part.open("wb") as stream:
+                torch.save(content, stream)
+            os.replace(part, file)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
     def _search(
         self, data: Any, seed: int, sparsities: Sequence[tuple[float, float]]
@@ -197,13 +221,16 @@ class TicketSearch(ABC):
         seed = check_count("seed", seed, minimum=0)
         optimization = Optimization(self.epochs, self.learning_rate, self.weight_decay, seed)
         start = fresh_copy(self.model, seed)
+        check_outputs(start, task, graphs.train)
         dense = train_network(start, task, graphs, optimization)
         tickets = list(self._tickets(start, task, graphs, dense, sparsities, optimization))
         return dense, tickets, graphs, task
 
     def _checked_task(self) -> Task:
+        check_module("model", self.model)
+        check_callable("forward", self.forward, "Pass a function of network and graph.")
         check_count("epochs", self.epochs)
-        check_in_range("learning_rate", self.learning_rate, 0, closed="neither")
+        check_in_range("learning_rate", self.learning_rate, 0, 1e30, closed="right")
         check_in_range("weight_decay", self.weight_decay, 0)
         if check_one_of("task", self.task, ("node", "link")) == "node":
             return NodeTask(self.forward, inductive=self.inductive)

@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 
 from graph.edge_list import read_edge_list
 from sparse_data.tensor_checks import check_length, check_tensor
+from sparse_data.type_checks import check_type, naming
 
 Forward = Callable[[Module, Any], Tensor]
 
@@ -35,6 +36,18 @@ def call_network(model: Module, graph: Any) -> Tensor:
     return outputs
 
 
+def check_outputs(model: Module, task: Task, graph: Any) -> None:
+    """Raise if the network does not take the data, before any training; the network stays as it is."""
+    try:
+        with torch.no_grad(), naming("forward", "a function of network and graph"):
+            outputs = task.outputs(copy.deepcopy(model).eval(), graph)
+    except (RuntimeError, IndexError) as error:
+        raise ValueError(
+            f"`data` must be what `model` takes; got {error}. Check its features and edges."
+        ) from error
+    check_type("outputs of `forward`", outputs, Tensor, "Return the network's logits.")
+
+
 class NodeTask:
     r"""Classes of nodes: cross-entropy of the training nodes, accuracy of the others.
 
@@ -52,6 +65,7 @@ class NodeTask:
 
     def graphs(self, data: Data) -> Graphs:
         """Check the data and return the graph of each split."""
+        check_type("data", data, Data, "Pass one graph.")
         for name in ("edge_index", "y", "train_mask", "val_mask", "test_mask"):
             if name not in data:
                 raise ValueError(
@@ -67,14 +81,18 @@ class NodeTask:
         train = graph.subgraph(graph.train_mask) if self.inductive else graph
         return Graphs(train, graph, graph)
 
-    def loss(self, logits: Tensor, graph: Data) -> Tensor:
-        """Return the mean cross-entropy of the labelled training nodes."""
-        known = graph.train_mask & (graph.y >= 0)
+    def loss(self, logits: Tensor, graph: Data, split: str = "train") -> Tensor:
+        """Return the mean cross-entropy of the labelled nodes of a split."""
+        known = graph[f"{split}_mask"] & (graph.y >= 0)
         return cross_entropy(logits[known], graph.y[known])
 
     def divergence(self, teacher: Tensor, logits: Tensor) -> Tensor:
         """Return the mean over all nodes of KL(teacher || student)."""
         return kl_div(log_softmax(logits, -1), softmax(teacher, -1), reduction="batchmean")
+
+    def agreement(self, one: Tensor, other: Tensor) -> float:
+        """Return the share of all nodes for which two networks predict the same class."""
+        return float((one.argmax(-1) == other.argmax(-1)).double().mean())
 
     def score(self, logits: Tensor, graph: Data, split: str) -> float:
         """Return the accuracy of a split; NaN where it has no labelled node."""
@@ -102,6 +120,7 @@ class LinkTask:
                 "Pass (train, val, test)."
             )
         for graph in data:
+            check_type("data", graph, Data, "Pass (train, val, test) of RandomLinkSplit.")
             if "edge_label" not in graph or graph.edge_label.unique().tolist() != [0, 1]:
                 raise ValueError(
                     f"`data` must have `edge_label` of both 0 and 1; got {graph}. Apply RandomLinkSplit."
@@ -114,8 +133,8 @@ class LinkTask:
         sources, targets = graph.edge_label_index
         return (vectors[sources] * vectors[targets]).sum(-1)
 
-    def loss(self, logits: Tensor, graph: Data) -> Tensor:
-        """Return the mean cross-entropy of the labelled pairs."""
+    def loss(self, logits: Tensor, graph: Data, split: str = "train") -> Tensor:
+        """Return the mean cross-entropy of the labelled pairs; the split is the graph's own."""
         return binary_cross_entropy_with_logits(logits, graph.edge_label.to(logits.dtype))
 
     def divergence(self, teacher: Tensor, logits: Tensor) -> Tensor:
@@ -123,6 +142,10 @@ class LinkTask:
         target = teacher.sigmoid()
         own = binary_cross_entropy_with_logits(teacher, target)
         return binary_cross_entropy_with_logits(logits, target) - own
+
+    def agreement(self, one: Tensor, other: Tensor) -> float:
+        """Return the share of the labelled pairs for which two networks predict the same."""
+        return float(((one > 0) == (other > 0)).double().mean())
 
     def score(self, logits: Tensor, graph: Data, split: str) -> float:
         """Return the area under the ROC curve; the split is the graph's own."""
@@ -140,6 +163,8 @@ Task = NodeTask | LinkTask
 
 def _checked_nodes(data: Data) -> Data:
     """Return a shallow copy whose labels and masks are tensors of one value a node."""
+    if isinstance(data.x, Tensor) and not data.x.ndim:
+        raise ValueError("`data.x` must have a row for each node; got shape (). Pass a matrix of features.")
     data, n_nodes = copy.copy(data), data.num_nodes
     for name in ("y", "train_mask", "val_mask", "test_mask"):
         values = check_length(f"data.{name}", check_tensor(f"data.{name}", data[name]), "nodes", n_nodes)

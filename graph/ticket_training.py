@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
+from graph.matrix_layers import matrix_layers
 from graph.ticket_tasks import Graphs, Task
 
 
@@ -91,7 +92,8 @@ def train_network(
     if constrain is not None:
         constrain(model)
     best, best_epoch, best_state = -1.0, 0, model.state_dict()
-    with seeded(optimization.seed, graphs.train.edge_index.device):
+    features = [graph.x for graph in graphs if "x" in graph]
+    with seeded(optimization.seed, graphs.train.edge_index.device), matrix_layers(model, features):
         for epoch in range(optimization.epochs):
             graph = graphs.train if graph_of_epoch is None else graph_of_epoch(epoch)
             optimizer.zero_grad()
@@ -119,7 +121,9 @@ def _adam(model: Module, optimization: Optimization, without_decay: Collection[s
         {"params": decayed, "weight_decay": optimization.weight_decay},
         {"params": exempt, "weight_decay": 0.0},
     ]
-    return torch.optim.Adam([group for group in groups if group["params"]], lr=optimization.learning_rate)
+    fused = all(weight.is_cpu and weight.is_floating_point() for weight in model.parameters())
+    used = [group for group in groups if group["params"]]
+    return torch.optim.Adam(used, lr=optimization.learning_rate, fused=fused or None)
 
 
 @torch.no_grad()

@@ -44,6 +44,8 @@ _MODULES = {
     "IntervalCount": "proportions.count_potentials",
     "JoCoR": "two_networks.jocor",
     "LLPBeliefPropagationClassifier": "proportions.llp_bp",
+    "LLPFCLoss": "proportions.llp_fc",
+    "LLPVATModel": "proportions.llp_vat",
     "LabelAudit": "audits.label_audit",
     "LabelProportionsClassifier": "proportions.label_proportions",
     "LabelScores": "confident_learning.label_scores",

@@ -100,7 +100,7 @@ def check_weights(sample_weight: ArrayLike | None, size: int) -> Floats:
         return np.ones(size)
     weights = checks.check_ndim("sample_weight", sample_weight, 1)
     checks.check_same_length(labels=np.empty(size), sample_weight=weights)
-    checks.check_finite("sample_weight", weights)
+    checks.check_moderate("sample_weight", weights)
     checks.check_non_negative("sample_weight", weights)
     if not weights.any():
         raise ValueError("`sample_weight` must hold a positive number; got zeros alone. Weight some rows.")

@@ -184,6 +184,8 @@ def identical_features(ids: Tensor) -> Tensor:
     >>> np.asarray(identical_features([[1, 2], [1, 3], [1, 2]])).astype(int).tolist()
     [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
     """
+    if not ops.is_tensor(ids):
+        ids = checks.check_integers("ids", ids)
     ids = ops.convert_to_tensor(ids)
     if "int" not in keras.backend.standardize_dtype(ids.dtype):
         raise TypeError(f"`ids` must be of an integer dtype; got {ids.dtype}. Encode the features first.")
@@ -383,10 +385,9 @@ def _unit_views(z: Tensor, z_prime: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _over(vectors: Tensor, temperature: Tensor) -> Tensor:
-    if temperature is None or isinstance(temperature, (int, float, complex, str, bytes)):
-        number: Any = temperature
+    if not keras.ops.is_tensor(temperature) and not isinstance(temperature, keras.Variable):
         # As a number it keeps the precision that a cast to float32 would cost.
-        return vectors / checks.check_in_range("temperature", number, low=0, closed="neither")
+        return vectors / float(checks.check_in_range("temperature", temperature, low=0, closed="neither"))
     return vectors / ops.cast(temperature, vectors.dtype)
 
 

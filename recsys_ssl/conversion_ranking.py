@@ -130,6 +130,7 @@ def judged_candidates(
     """Retrieve the candidates of each user and ask the classifier; parameters are `rank_by_conversion`'s."""
     check_is_fitted(classifier)
     checks.check_one_of("by", by, ("ctcvr", "cvr"))
+    check_type("context", context, (Mapping, type(None)), "Pass columns by name.")
     ids = as_ids("user_ids", user_ids)
     checks.check_count("candidates", candidates, minimum=checks.check_count("k", k))
     allowed = allowed_mask(retriever.item_ids_, allow, deny)

@@ -200,6 +200,8 @@ def sampled_softmax_loss(
     [0.1429, 2.1429, 0.1429]
     """
     checks.check_one_of("correction", correction, CORRECTIONS)
+    if num_hard_negatives is not None:
+        checks.check_count("num_hard_negatives", num_hard_negatives)
     log_q = log_probabilities(log_q, correction, logits.dtype)
     batch = ops.shape(logits)[0]
     negatives = logits if correction == "none" else logits - ops.expand_dims(log_q, 0)

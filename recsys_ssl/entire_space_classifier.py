@@ -34,6 +34,7 @@ from recsys_ssl.training_impressions import (
     impressions_in_memory,
 )
 from sparse_data import checks
+from sparse_data.type_checks import check_type
 
 Floats = NDArray[np.float64]
 
@@ -251,6 +252,9 @@ class EntireSpaceClassifier(BaseEstimator):  # type: ignore[misc]
         """
         self._check_parameters(measured=validation is not None or bool(self.validation_fraction))
         check_blocks(self.method, impressions)
+        if validation is not None:
+            check_blocks(self.method, validation)
+        check_type("weight", weight, (str, type(None)), "Name a column.")
         columns = {
             name: column for name, column in impressions.read_block(0).columns.items() if name != weight
         }
@@ -290,9 +294,20 @@ class EntireSpaceClassifier(BaseEstimator):  # type: ignore[misc]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def predict_encoded(self, encoded: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
-        """Return the probabilities of rows that ``encoder_`` has encoded, as of :meth:`predict_proba`."""
+        """Return the probabilities of rows that ``encoder_`` has encoded, as of :meth:`predict_proba`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For what `FeatureEncoder.transform` cannot have returned.
+        """
         check_is_fitted(self)
-        found = probabilities_of(self.model_, encoded)
+        check_type("encoded", encoded, Mapping, "Pass what `encoder_.transform` returned.")
+        arrays = {str(name): checks.check_numeric(str(name), column) for name, column in encoded.items()}
+        checks.check_same_length(**arrays)
+        checks.check_nonempty("encoded", list(arrays))
+        self.model_.fields[0].embedding.check_arrays(arrays)
+        found = probabilities_of(self.model_, arrays)
         return found if self.calibration_ is None else self.calibration_.apply(found)
 
     def predict(self, X: Any) -> NDArray[np.int64]:
@@ -363,7 +378,7 @@ class EntireSpaceClassifier(BaseEstimator):  # type: ignore[misc]
         least = {"dim": 1, "min_count": 1, "batch_size": 1, "epochs": 1, "patience": 1, "seed": 0}
         for name, minimum in least.items():
             checks.check_count(name, getattr(self, name), minimum=minimum)
-        checks.check_in_range("learning_rate", self.learning_rate, low=0, closed="neither")
+        checks.check_in_range("learning_rate", self.learning_rate, 0, 1e30, closed="right")
         checks.check_in_range("validation_fraction", self.validation_fraction, low=0, high=1, closed="left")
         checks.check_one_of("monitor", self.monitor, MONITORS)
         checks.check_one_of("calibrate", self.calibrate, (False, True, *CALIBRATIONS))

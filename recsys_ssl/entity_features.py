@@ -13,6 +13,7 @@ from recsys_ssl.feature_encoder import FeatureEncoder
 from recsys_ssl.features import Category, Feature, infer_features
 from recsys_ssl.id_lookup import as_ids
 from sparse_data.datasets.columns import to_columns
+from sparse_data.type_checks import check_list
 
 
 class EntityFeatures:
@@ -69,6 +70,8 @@ class EntityFeatures:
         ValueError
             If a declared feature is the id itself, or is not in the table, or holds another kind of values.
         """
+        if features is not None:
+            features = check_list(f"{id_name.removesuffix('_id')}_features", features)
         if features is not None and id_name in [getattr(feature, "name", None) for feature in features]:
             raise ValueError(
                 f"`features` must not name {id_name!r}, which every entity has anyway; got it among them. "

@@ -17,7 +17,7 @@ from recsys_ssl.popularity_slices import popularity_slices
 from recsys_ssl.ranking_accumulator import Estimate, RankingAccumulator
 from recsys_ssl.recommender import Recommender, as_interactions
 from sparse_data import checks
-from sparse_data.type_checks import check_type
+from sparse_data.type_checks import check_flag, check_type
 
 Slices = str | None | Mapping[str, ArrayLike]
 
@@ -170,6 +170,7 @@ class _Task:
         *,
         filter_seen: bool,
     ) -> _Task:
+        check_flag("filter_seen", filter_seen)
         train, test = as_interactions(train), as_interactions(test)
         checks.check_nonempty("test", test.user_ids)
         lengths = _lengths(k)
@@ -225,7 +226,7 @@ class _Task:
 
 
 def _lengths(k: int | Sequence[int]) -> list[int]:
-    values = k if isinstance(k, Iterable) else [k]
+    values = k if isinstance(k, Iterable) and not (isinstance(k, np.ndarray) and k.ndim == 0) else [k]
     lengths = sorted({checks.check_count("k", value) for value in values})
     checks.check_nonempty("k", lengths)
     return lengths

@@ -83,7 +83,7 @@ def category_values(name: str, column: NDArray[Any] | Bags) -> tuple[NDArray[Any
         return values.astype(np.int64, copy=False), np.zeros(len(values), dtype=np.bool_)
     # Whole numbers of which one is missing reach us as floating point.
     missing = np.isnan(values) if kind == "f" else np.zeros(len(values), dtype=np.bool_)
-    known = np.where(missing, 0.0, values) if kind == "f" else values
+    known = np.where(missing, 0.0, values).astype(np.float64) if kind == "f" else values
     if kind != "f" or (known != np.floor(known)).any() or (np.abs(known) >= 2.0**63).any():
         got = f"{values.dtype}" if kind != "f" else "fractions or infinity"
         raise ValueError(

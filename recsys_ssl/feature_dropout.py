@@ -11,8 +11,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from recsys_ssl.feature_embedding import check_specification
 from recsys_ssl.feature_masking import mask_fields
 from sparse_data import checks
+from sparse_data.type_checks import check_layer_seed
 
 Tensor = Any
 
@@ -50,12 +52,15 @@ class FeatureDropout(keras.layers.Layer):
         super().__init__(**kwargs)
         self.rate = checks.check_in_range("rate", rate, low=0, high=1, closed="left")
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(check_layer_seed("seed", seed))
+        if specification is not None:
+            check_specification(specification)
         self.specification = None if specification is None else [dict(entry) for entry in specification]
         self.built = True
 
     def adapt(self, specification: Sequence[Mapping[str, Any]], *_: Any, **__: Any) -> FeatureDropout:
         """Tell the fields of items, whatever they say about each other; returns itself."""
+        check_specification(specification)
         self.specification = [dict(entry) for entry in specification]
         return self
 

@@ -184,7 +184,8 @@ class FeatureEmbedding(keras.layers.Layer):
         >>> FeatureEmbedding(fields, dim=2).rows_of("b").tolist()
         [0, 4, 5, 6]
         """
-        ids = np.arange({entry["name"]: entry["num_rows"] for entry in self.looked_up}[name])
+        sizes = {entry["name"]: entry["num_rows"] for entry in self.looked_up}
+        ids = np.arange(sizes[checks.check_one_of("name", name, tuple(sizes))])
         return np.where(ids > 0, ids + self.first_rows[name], 0)
 
     def get_config(self) -> dict[str, Any]:
@@ -250,7 +251,7 @@ def check_specification(specification: Sequence[Mapping[str, Any]]) -> None:
     for entry in check_type("specification", specification, (list, tuple), "Pass a list of dicts."):
         check_type("specification", entry, Mapping, "Pass what `FeatureEncoder.specification` returned.")
         absent = {"name", "kind", "num_rows"} - set(entry)
-        if entry.get("kind") == "dense":
+        if isinstance(entry.get("kind"), str) and entry["kind"] == "dense":
             absent -= {"num_rows"}
         if absent:
             raise ValueError(
@@ -272,7 +273,8 @@ def _checked(specification: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         checks.check_count("num_rows", entry["num_rows"], maximum=2**31 - 1)
         if entry["kind"] == "multi":
             checks.check_one_of("combiner", entry.get("combiner"), ("mean", "sum", "sqrtn"))
-    return [dict(entry) for entry in specification]
+    # Numbers of NumPy of few bits would overflow as rows are counted on.
+    return [{**entry, "num_rows": int(entry["num_rows"])} for entry in specification]
 
 
 def _check_inputs(specification: Sequence[dict[str, Any]], inputs: dict[str, Tensor]) -> None:

@@ -61,6 +61,7 @@ class FeatureEncoder:
                     f"`features` must be Category, MultiCategory or Dense; got {feature!r}. "
                     "Write Category('genre') for a column 'genre' of strings."
                 )
+            check_type("name", feature.name, str, "Name the column by text.")
         names = [feature.name for feature in features]
         if len(set(names)) != len(names):
             raise ValueError(f"`features` must have different names; got {names}. Remove the double one.")

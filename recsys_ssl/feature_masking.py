@@ -58,6 +58,7 @@ def correlated_masks(
     [[1, 1, 0], [1, 1, 0], [0, 1, 1]]
     """
     matrix = checks.check_finite("information", checks.check_ndim("information", information, 2))
+    matrix = matrix.astype(np.float64)
     if matrix.shape[0] != matrix.shape[1]:
         raise ValueError(
             f"`information` must be square; got {matrix.shape}. Pass one row and column a field."

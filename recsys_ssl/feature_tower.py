@@ -10,6 +10,7 @@ from keras import ops
 
 from recsys_ssl.feature_embedding import FeatureEmbedding
 from sparse_data import checks
+from sparse_data.type_checks import check_widths
 
 Tensor = Any
 
@@ -65,7 +66,7 @@ class FeatureTower(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.dim = checks.check_count("dim", dim)
-        self.hidden_units = tuple(checks.check_count("hidden_units", units) for units in hidden_units)
+        self.hidden_units = check_widths("hidden_units", hidden_units)
         self.dropout = checks.check_in_range("dropout", dropout, low=0, high=1, closed="left")
         self.l2 = checks.check_in_range("l2", l2, low=0)
         self.initial_scale = initial_scale

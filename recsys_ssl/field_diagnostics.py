@@ -197,7 +197,7 @@ def field_information(
     checks.check_count("n_bins", n_bins, minimum=2)
     kinds = _kinds(features, specification)
     names = tuple(kinds)
-    draws = [draws_of(_encoded_bags(name, features[name], kinds[name], n_bins)) for name in names]
+    draws = [draws_of(_encoded_bags(name, features[name], kinds[name], n_bins), name=name) for name in names]
     checks.check_same_length(**{name: range(each.shape[0]) for name, each in zip(names, draws, strict=True)})
     k, n_items = len(names), draws[0].shape[0] if draws else 0
     counts = np.array([int((np.diff(each.indptr) > 0).sum()) for each in draws], dtype=np.int64)
@@ -261,20 +261,32 @@ def _kinds(
 def _kind(values: Field) -> str:
     if isinstance(values, Bags):
         return "multi"
-    array = np.asarray(values)
+    array = checks.check_array("features", values)
     return "dense" if array.dtype.kind == "f" else "multi" if array.ndim == 2 else "category"
 
 
 def _encoded_bags(name: str, values: Field, kind: str, n_bins: int) -> Bags:
     """Return the values of an encoded field, an empty bag where one is missing."""
     if kind == "dense":
-        values = _bins(np.asarray(values, dtype=np.float64), n_bins)
+        values = _bins(_numbers(name, values), n_bins)
     elif not isinstance(values, Bags):
         values = checks.check_integers(name, values)
     if isinstance(values, Bags):
         return values
     array = np.asarray(values)
     return as_bags(name, array[:, None] if array.ndim == 1 else array)
+
+
+def _numbers(name: str, values: Any) -> NDArray[np.float64]:
+    """Return one number an item, or several and whether they are missing, or raise."""
+    numbers = checks.check_numeric(name, values).astype(np.float64)
+    if numbers.ndim not in (1, 2) or (numbers.ndim == 2 and numbers.shape[1] < 2):
+        raise ValueError(
+            f"`{name}` must be a number an item, or numbers and a mark of missing ones; got shape "
+            f"{numbers.shape}. Encode it with FeatureEncoder."
+        )
+    checks.check_moderate(name, numbers[~np.isnan(numbers)])
+    return numbers
 
 
 def _bins(values: NDArray[np.float64], n_bins: int) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 from recsys_ssl.id_lookup import UNKNOWN, as_ids, lookup
 from sparse_data import Bags, checks
-from sparse_data.type_checks import check_type
+from sparse_data.type_checks import check_type, naming
 
 DEFAULT_L2 = 0.05
 
@@ -41,8 +41,10 @@ def rows_of_liked(item_ids: Sequence[ArrayLike], catalogue: NDArray[Any]) -> Bag
     >>> [rows.tolist() for rows in rows_of_liked([["b", "a"], []], np.array(["a", "b", "c"]))]
     [[0, 1], []]
     """
+    with naming("item_ids", "a list of item ids for each user"):
+        item_ids = list(item_ids)
     for ids in item_ids:
-        if np.ndim(ids) == 0:
+        if checks.check_array("item_ids", ids).ndim == 0:
             raise TypeError(
                 f"`item_ids` must hold one list of items a user; got {ids!r} in it. Wrap the list in a list."
             )
@@ -107,20 +109,21 @@ def fold_in(
     >>> (vectors @ query[0]).argmax(), query[1].tolist()
     (np.int64(0), [0.0, 0.0])
     """
-    checks.check_in_range("l2", l2, low=0, closed="neither")
+    l2 = float(checks.check_in_range("l2", l2, low=0, high=1e100, closed="right"))
     checks.check_in_range("temperature", temperature, low=0, closed="neither")
     vectors = checks.check_finite("item_vectors", checks.check_ndim("item_vectors", item_vectors, 2))
     check_type("liked", liked, Bags, "Build the bags with Bags.from_lists.")
     checks.check_ids_in_range("liked", liked.values, len(vectors))
     if liked.weights is not None:
         raise ValueError("`liked` must be without weights; got weights. Repeat an item to weight it.")
-    vectors = vectors.astype(np.float64) / temperature
+    with np.errstate(over="ignore"):
+        vectors = checks.check_moderate("item_vectors", vectors.astype(np.float64) / temperature)
     shape = (len(liked), vectors.shape[1])
     given = np.zeros(shape) if start is None else checks.check_numeric("start", start)
     queries = np.array(given, dtype=np.float64)
     if queries.shape != shape:
         raise ValueError(f"`start` must be of shape {shape}; got {queries.shape}. Pass one vector a bag.")
-    checks.check_finite("start", queries)
+    checks.check_moderate("start", queries)
 
     def objective(
         query: NDArray[np.float64], wanted: NDArray[np.float64], centre: NDArray[np.float64]

@@ -126,7 +126,8 @@ class GatheredRowsOptimizer(MixedIntoOptimizer):
                 "`variable` must be a table that this optimizer trains; got another. "
                 "Pass layer.embeddings of a compiled and built model."
             )
-        rows = checks.check_ids_in_range("rows", np.unique(np.asarray(rows)), variable.shape[0])
+        rows = np.unique(checks.check_integers("rows", rows))
+        rows = checks.check_ids_in_range("rows", rows, variable.shape[0])
         backend = backend_module()
         for slot, (_, shape, first) in zip(
             self._trained.slots[self._place(variable)], self.slots_of(variable), strict=True

@@ -15,7 +15,7 @@ from sparse_data import Bags
 from sparse_data.checks import check_count, check_finite, check_non_negative
 from sparse_data.datasets.impressions import Impressions
 from sparse_data.datasets.joined_impressions import concatenate_impressions
-from sparse_data.type_checks import check_type
+from sparse_data.type_checks import check_flag, check_type
 
 
 class ImpressionBlocks(Protocol):
@@ -96,11 +96,11 @@ class ImpressionBatches(keras.utils.PyDataset):
                 "`impressions` must hold rows; got none. Check how the data were read or filtered."
             )
         self.batch_size = min(check_count("batch_size", batch_size), self.n)
-        self.shuffle = shuffle
-        self.weight = weight
+        self.shuffle = check_flag("shuffle", shuffle)
+        self.weight = check_type("weight", weight, (str, type(None)), "Name a column.")
         self.max_values = None if max_values is None else check_count("max_values", max_values)
         self.buffer_blocks = check_count("buffer_blocks", buffer_blocks)
-        self.seed = seed
+        self.seed = check_count("seed", seed, minimum=0)
         self.epoch = -1
         self.on_epoch_end()
 

@@ -228,7 +228,9 @@ class ExactIndex:
         """Return vectors, ids and bias, sorted by id."""
         matrix = self._unit("vectors", vectors)
         names = as_ids("ids", ids)
-        offsets = np.zeros(names.size) if bias is None else checks.check_finite("bias", bias)
+        offsets = np.zeros(names.size) if bias is None else checks.check_ndim("bias", bias, 1)
+        if (np.abs(checks.check_finite("bias", offsets)) > np.finfo(np.float32).max).any():
+            raise ValueError("`bias` must fit into float32; got larger numbers. Scale them.")
         checks.check_same_length(vectors=matrix, ids=names, bias=offsets)
         unique, order = np.unique(names, return_index=True)
         if unique.size < names.size:

@@ -131,7 +131,7 @@ def _of_predictions(
 
 def _columns(features: Any) -> dict[str, NDArray[Any]]:
     if hasattr(features, "items"):  # a mapping or a pandas frame
-        return {str(name): np.asarray(column) for name, column in features.items()}
+        return {str(name): checks.check_array(str(name), column) for name, column in features.items()}
     table = checks.check_ndim("features", features, 2, hint="Pass a mapping of names to columns.")
     return {f"column {place}": table[:, place] for place in range(table.shape[1])}
 

@@ -10,6 +10,7 @@ from recsys_ssl.id_lookup import lookup
 from recsys_ssl.recommender import Recommender, as_interactions
 from sparse_data import checks
 from sparse_data.datasets.interactions import Interactions
+from sparse_data.type_checks import check_seed
 
 # A draw is something that the user has already with less than one half of chance, but for the heaviest users.
 DRAWS = 20
@@ -75,7 +76,7 @@ def out_of_fold_scores(
     checks.check_count("n_folds", n_folds, minimum=2)
     log = as_interactions(interactions)
     checks.check_nonempty("interactions", log.user_ids)
-    generator = np.random.default_rng(random_state)
+    generator = np.random.default_rng(check_seed("random_state", random_state))
     fold, other_items = _folds_and_others(log, n_folds, generator)
     own, others = np.full(len(log), np.nan), np.full(len(log), np.nan)
     for number in np.unique(fold):

@@ -17,6 +17,7 @@ from recsys_ssl.id_lookup import UNKNOWN, allowed_mask, as_ids, check_k, check_k
 from sparse_data import checks
 from sparse_data.datasets.columns import to_columns
 from sparse_data.datasets.interactions import Interactions
+from sparse_data.type_checks import check_flag
 
 
 class Recommender(BaseEstimator, abc.ABC):  # type: ignore[misc]
@@ -163,6 +164,7 @@ class Recommender(BaseEstimator, abc.ABC):  # type: ignore[misc]
             If `k` is below 1 or above the number of allowed items.
         """
         check_is_fitted(self)
+        check_flag("filter_seen", filter_seen)
         ids = as_ids("user_ids", user_ids)
         allowed = allowed_mask(self.item_ids_, allow, deny)
         n_allowed = self.item_ids_.size if allowed is None else int(allowed.sum())

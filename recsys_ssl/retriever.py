@@ -33,6 +33,7 @@ from recsys_ssl.two_tower_training import (
 from sparse_data import checks
 from sparse_data.datasets.columns import to_columns
 from sparse_data.datasets.interactions import Interactions
+from sparse_data.type_checks import check_flag
 
 
 class TwoTowerRetriever(FactorRecommender):
@@ -230,6 +231,7 @@ class TwoTowerRetriever(FactorRecommender):
         scores : float32 array of shape (n, k)
         """
         check_is_fitted(self)
+        check_flag("filter_seen", filter_seen)
         liked = rows_of_liked(item_ids, self.item_ids_)
         allowed = allowed_mask(self.item_ids_, allow, deny)
         check_k(k, self.item_ids_.size if allowed is None else int(allowed.sum()))
@@ -296,7 +298,7 @@ class TwoTowerRetriever(FactorRecommender):
             checks.check_count(name, getattr(self, name), minimum=minimum)
         checks.check_in_range("dropout", self.dropout, low=0, high=1, closed="left")
         checks.check_in_range("l2", self.l2, low=0)
-        checks.check_in_range("learning_rate", self.learning_rate, low=0, closed="neither")
+        checks.check_in_range("learning_rate", self.learning_rate, 0, 1e30, closed="right")
         checks.check_in_range("validation_fraction", self.validation_fraction, low=0, high=1, closed="left")
         if not isinstance(self.loss, SampledSoftmax | None):
             raise TypeError(

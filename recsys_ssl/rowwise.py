@@ -175,9 +175,9 @@ class RowwiseAdagrad(SparseAdagrad):
         self, values: Tensor, slots: list[Tensor], gradient: Tensor, learning_rate: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
         """Return rows and accumulators after a step."""
-        accumulator = slots[0] + ops.mean(ops.square(gradient), axis=-1)
+        accumulator = slots[0] + ops.mean(gradient * gradient, axis=-1)
         rate = learning_rate / (ops.sqrt(accumulator) + self.epsilon)
-        return values - ops.expand_dims(rate, -1) * gradient, [accumulator]
+        return values - rate[:, None] * gradient, [accumulator]
 
 
 @keras.saving.register_keras_serializable(package="sparselabels")

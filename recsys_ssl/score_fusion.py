@@ -49,7 +49,8 @@ def fused_scores(relevance: ArrayLike, chances: ArrayLike, *, weight: float = 1.
     array([-0.3 ,  0.89])
     """
     checks.check_in_range("weight", weight, low=0)
-    scores, found = np.asarray(relevance, dtype=np.float64), np.asarray(chances, dtype=np.float64)
+    scores = checks.check_numeric("relevance", relevance).astype(np.float64)
+    found = checks.check_numeric("chances", chances).astype(np.float64)
     if scores.shape != found.shape:
         raise ValueError(
             f"`chances` must be of the shape of `relevance`, {scores.shape}; got {found.shape}. "

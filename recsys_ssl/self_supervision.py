@@ -21,8 +21,10 @@ from recsys_ssl.contrastive_losses import (
     spread_out_square,
     symmetric_info_nce,
 )
+from recsys_ssl.feature_embedding import check_specification
 from recsys_ssl.feature_masking import correlated_masks, draw_mask, drop_values, mask_fields
 from sparse_data import checks
+from sparse_data.type_checks import check_layer_seed, check_names
 
 Tensor = Any
 MASKINGS = ("cfm", "rfm", "none")
@@ -118,7 +120,9 @@ class SelfSupervision(keras.layers.Layer):
                 "Spreading out compares items with themselves, unmasked."
             )
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(check_layer_seed("seed", seed))
+        if specification is not None:
+            check_specification(specification)
         self.specification = None if specification is None else [dict(entry) for entry in specification]
         self.masks = None if masks is None else np.asarray(masks, dtype=bool)
         self.identifiers = [int(place) for place in identifiers]
@@ -156,6 +160,8 @@ class SelfSupervision(keras.layers.Layer):
         ValueError
             If masking is asked for and there is one field alone, or what ``"cfm"`` needs is missing.
         """
+        check_specification(specification)
+        identifiers = check_names("identifiers", identifiers)
         fields = [dict(entry) for entry in specification]
         names = [entry["name"] for entry in fields]
         if self.masking != "none" and len(fields) < 2:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from recsys_ssl.features import MISSING
 from sparse_data import Bags, checks
-from sparse_data.type_checks import check_seed
+from sparse_data.type_checks import check_seed, naming
 
 Field = ArrayLike | Bags
 Draws = Any  # scipy sparse array (n_items, n_values): the probabilities of drawing each value of an item
@@ -57,7 +57,7 @@ def mutual_information(a: Field, b: Field) -> float:
     >>> round(mutual_information([0, 0, 1, 1, 2, 2], [0, 0, 0, 1, 1, 1]), 6)
     0.462098
     """
-    one, other = draws_of(as_bags("a", a)), draws_of(as_bags("b", b))
+    one, other = draws_of(as_bags("a", a), name="a"), draws_of(as_bags("b", b), name="b")
     checks.check_same_length(a=range(one.shape[0]), b=range(other.shape[0]))
     return pair_information(one, other)[0]
 
@@ -80,7 +80,7 @@ def entropy(a: Field) -> float:
     >>> round(entropy(["red", "red", "blue", "blue"]), 6)
     0.693147
     """
-    draws = draws_of(as_bags("a", a))
+    draws = draws_of(as_bags("a", a), name="a")
     return entropy_of(marginal(draws, max(1, int((np.diff(draws.indptr) > 0).sum()))))
 
 
@@ -88,7 +88,7 @@ def as_bags(name: str, values: Field) -> Bags:
     """Return a field as bags; of a padded array the zeros are left out, of a plain one nothing."""
     if isinstance(values, Bags):
         return values
-    array = np.asarray(values)
+    array = checks.check_array(name, values)
     if array.ndim == 2:
         known = checks.check_integers(name, array) != MISSING
         offsets = np.concatenate([[0], np.cumsum(known.sum(axis=1), dtype=np.int64)])
@@ -97,9 +97,10 @@ def as_bags(name: str, values: Field) -> Bags:
     return Bags(array, np.arange(len(array) + 1))
 
 
-def draws_of(bags: Bags) -> Draws:
+def draws_of(bags: Bags, *, name: str = "values") -> Draws:
     """Return the probability of drawing each value from each item, (n_items, n_values)."""
-    different, codes = np.unique(bags.values, return_inverse=True)
+    with naming(name, "values of one type, in an order"):
+        different, codes = np.unique(bags.values, return_inverse=True)
     items = bags.segment_ids
     shares = 1.0 / bags.lengths[items]
     # A value that an item has twice is added up.

@@ -219,7 +219,8 @@ class SparseEmbedding(keras.layers.Layer):
         ValueError
             If a row is out of range.
         """
-        rows = checks.check_ids_in_range("rows", np.unique(np.asarray(rows)), self.num_rows)
+        rows = np.unique(checks.check_integers("rows", rows))
+        rows = checks.check_ids_in_range("rows", rows, self.num_rows)
         if len(rows):
             self._resets += 1
             # Numbered apart from the blocks of the first values.

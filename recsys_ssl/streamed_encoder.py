@@ -15,6 +15,7 @@ from sparse_data import Bags
 from sparse_data.checks import check_count
 from sparse_data.datasets.columns import to_columns
 from sparse_data.datasets.impressions import Impressions
+from sparse_data.type_checks import naming
 
 _SMALL = 1 << 16  # values that may wait to be merged
 
@@ -51,6 +52,8 @@ def learn_encoder(
     {'sex': array(['M'], dtype='<U1')}
     """
     learned = StreamedEncoder(features)
+    with naming("chunks", "a list or stream of tables"):
+        chunks = iter(chunks)
     for chunk in chunks:
         learned.update(chunk)
     return learned.encoder(min_count=min_count)

@@ -57,7 +57,7 @@ def _checked(values: Any, name: str) -> NDArray[Any]:
             f"`state[{name!r}]` must be {length} values of {'text' if text else 'signed integers'}; "
             f"got {held.size} of dtype {held.dtype}. Pass what `state_dict` returned, unchanged."
         )
-    return held if text or held.dtype.kind == "i" else held.astype(np.int64)
+    return held if held.size else np.empty(0, dtype="U1" if text else np.int64)
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> VocabularyState:

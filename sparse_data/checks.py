@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 Value = TypeVar("Value")
 Closed = Literal["both", "left", "right", "neither"]
 _LARGEST = 2**63 - 1  # what an array can count
+_LARGEST_SQUARED = 1e140  # 1e28 squares of which add up
 
 
 def _fail(name: str, rule: str, got: object, hint: str) -> ValueError:
@@ -63,7 +64,7 @@ def check_in_range(
     closed: Closed = "both",
     hint: str | None = None,
 ) -> float:
-    """Return `value` if it is a number inside the interval, else raise; NaN is never inside.
+    """Return `value` as an int or a float if it lies inside the interval, else raise; NaN is never inside.
 
     Parameters
     ----------
@@ -77,8 +78,8 @@ def check_in_range(
 
     Returns
     -------
-    number
-        `value`, unchanged.
+    int or float
+        Of Python, since numbers of NumPy of few bits overflow and unsigned ones have no negative.
 
     Raises
     ------
@@ -96,6 +97,7 @@ def check_in_range(
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"`{name}` must be a number; got {value!r}. {hint or 'Pass an int or a float.'}")
+    value = int(value) if isinstance(value, (int, np.integer)) else float(value) + 0.0  # of -0.0 makes 0.0
     above = low is None or (value >= low if closed in ("both", "left") else value > low)
     below = high is None or (value <= high if closed in ("both", "right") else value < high)
     if not (above and below) or value != value or (isinstance(value, int) and abs(value) > _LARGEST):
@@ -219,6 +221,25 @@ def check_finite(name: str, array: ArrayLike, hint: str | None = None) -> NDArra
     if bad.any():
         got = f"{_counted(bad, 'NaN or infinite value(s)')}"
         raise _fail(name, "finite", got, hint or "Remove or impute them.")
+    return array
+
+
+def check_moderate(name: str, array: ArrayLike, hint: str | None = None) -> NDArray[Any]:
+    """Return `array` as `check_finite` if sums of its squares fit into doubles, else raise ValueError.
+
+    Examples
+    --------
+    >>> check_moderate("x", [1.0, -1e200])
+    Traceback (most recent call last):
+    ...
+    ValueError: `x` must be within 1e+140 either way; got 1 value(s) beyond, first at position 1. ...
+    """
+    array = check_finite(name, array, hint)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4:
+        bad = np.abs(array) > _LARGEST_SQUARED
+        if bad.any():
+            got, rule = _counted(bad, "value(s) beyond"), f"within {_LARGEST_SQUARED:g} either way"
+            raise _fail(name, rule, got, hint or "Scale or drop them.")
     return array
 
 

@@ -68,7 +68,7 @@ def read_lookup(
         else check_ndim("weights", check_numeric("weights", weights), 1)
     )
     check_same_length(values=values, weights=weights)
-    return table, values, offsets, weights.astype(table.dtype, copy=False)
+    return table, values, offsets, _cast("weights", weights, table.dtype)
 
 
 def read_propagate(
@@ -77,7 +77,7 @@ def read_propagate(
     """Return a CSR matrix and a dense one as the arguments of a lookup: x, indices, indptr, data."""
     x = read_floats("x", check_ndim("x", x, 2))
     indices = check_ids_in_range("indices", check_ndim("indices", indices, 1), len(x))
-    data = check_ndim("data", check_numeric("data", data), 1).astype(x.dtype, copy=False)
+    data = _cast("data", check_ndim("data", check_numeric("data", data), 1), x.dtype)
     check_same_length(indices=indices, data=data)
     return x, indices, read_indptr("indptr", indptr, len(indices)), data
 
@@ -91,3 +91,15 @@ def read_csr(
     data = check_non_negative("data", check_ndim("data", read_floats("data", data), 1))
     check_same_length(indices=indices, data=data)
     return read_indptr("indptr", indptr, len(indices)), indices, data
+
+
+def _cast(name: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return `array` in the type of what it is multiplied with, or raise where a value does not fit."""
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(dtype, copy=False)
+    except FloatingPointError:
+        raise ValueError(
+            f"`{name}` must fit into {dtype}; got values up to {np.abs(array).max()}. Scale them, or "
+            "pass the others as float64."
+        ) from None

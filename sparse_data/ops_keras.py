@@ -65,7 +65,6 @@ def pooled_lookup(
     table: Tensor, values: Tensor, offsets: Tensor, weights: Tensor | None = None, combiner: Combiner = "sum"
 ) -> Tensor:
     """Return one combined table row a bag, shape (n_bags, dim); see `ops_numpy.pooled_lookup`."""
-    check_one_of("combiner", combiner, ("sum", "mean", "sqrtn"))
     table, values, offsets = _floats(table), ops.convert_to_tensor(values), ops.convert_to_tensor(offsets)
     return pool_rows(ops.take(table, values, axis=0), offsets, weights, combiner)
 
@@ -74,6 +73,7 @@ def pool_rows(
     rows: Tensor, offsets: Tensor, weights: Tensor | None = None, combiner: Combiner = "sum"
 ) -> Tensor:
     """Return one combined row a bag, shape (n_bags, dim), for rows that are looked up already."""
+    check_one_of("combiner", combiner, ("sum", "mean", "sqrtn"))
     num_bags = ops.shape(offsets)[0] - 1
     bag_of_value = _row_of_entry(offsets, rows)
     weights = ops.ones_like(rows[:, 0]) if weights is None else ops.cast(weights, rows.dtype)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from sparse_data.checks import check_numeric, check_same_length
+from sparse_data.checks import check_numeric
 
 
 def check_tensor(name: str, value: Any) -> Tensor:
@@ -29,12 +29,18 @@ def check_tensor(name: str, value: Any) -> Tensor:
     """
     if not isinstance(value, Tensor):
         array = np.require(check_numeric(name, value), requirements="C")
+        if array.dtype == np.uint64:
+            array = array.view(np.uint64)  # NumPy has two types of this name, of which torch knows one
         # Torch warns of memory that must not be written to.
         return check_tensor(name, torch.from_numpy(array if array.flags.writeable else array.copy()))
     if value.is_complex():
         raise TypeError(f"`{name}` must be numeric; got dtype {value.dtype}. Convert it to numbers.")
-    # Torch computes little with wide unsigned integers.
-    return value.long() if value.dtype in (torch.uint16, torch.uint32, torch.uint64) else value
+    if value.dtype not in (torch.uint16, torch.uint32, torch.uint64):
+        return value
+    signed = value.long()  # torch computes little with wide unsigned integers
+    if bool((signed < 0).any()):
+        raise ValueError(f"`{name}` must fit into int64; got values above. Number them from 0.")
+    return signed
 
 
 def check_length(name: str, tensor: Tensor, what: str, length: int) -> Tensor:
@@ -42,7 +48,11 @@ def check_length(name: str, tensor: Tensor, what: str, length: int) -> Tensor:
     if tensor.ndim != 1:
         got = f"shape {tuple(tensor.shape)}"
         raise ValueError(f"`{name}` must be 1-dimensional; got {got}. Pass one value for each of `{what}`.")
-    check_same_length(**{name: tensor, what: range(length)})
+    if len(tensor) != length:
+        raise ValueError(
+            f"`{name}` and `{what}` must be of the same length; got {len(tensor)} and {length}. "
+            f"Pass one value for each of `{what}`."
+        )
     return tensor
 
 

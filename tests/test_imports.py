@@ -19,6 +19,8 @@ ALLOWED = {
     "sparse_data/datasets/planetoid.py": {"torch", "torch_geometric"},
     "sparse_data/ops_keras.py": {"keras"},
     "sparse_data/ops_torch.py": {"torch"},
+    "sparse_data/sparse_features.py": {"torch"},
+    "sparse_data/sparse_pattern.py": {"torch"},
     "sparse_data/tensor_checks.py": {"torch"},
     "sparse_data/ops_triton.py": {"torch", "triton"},
     "sparse_data/ops_triton_rows.py": {"torch", "triton"},

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparse_data.checks import check_finite, check_ndim, check_no_missing, check_nonempty, check_same_length
-from sparse_data.type_checks import check_type
+from sparse_data.type_checks import check_type, naming
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -92,7 +92,8 @@ def benchmark_stability(
     given = check_no_missing("labels", check_nonempty("labels", check_ndim("labels", labels, 1)))
     right = check_no_missing("corrected", check_ndim("corrected", corrected, 1))
     check_same_length(labels=given, corrected=right)
-    wrong = given != right
+    with naming("corrected", "labels like those in `labels`"):
+        wrong = given != right
     if wrong.all() or not wrong.any():
         raise ValueError(
             f"`corrected` must differ from `labels` in some rows and agree in others; got {wrong.sum()} of "
@@ -134,10 +135,12 @@ def _accuracies(
     name = str(name)
     guesses = check_ndim(name, predicted, 1)
     check_same_length(**{"labels": given, name: guesses})
+    with naming(name, "labels like those in `labels`"):
+        as_given, as_corrected = guesses == given, guesses == right
     return (
-        float((guesses == given)[wrong].mean()),
-        float((guesses == right)[wrong].mean()),
-        float((guesses == given)[~wrong].mean()),
+        float(as_given[wrong].mean()),
+        float(as_corrected[wrong].mean()),
+        float(as_given[~wrong].mean()),
     )
 
 

@@ -242,7 +242,7 @@ def _flags(
             )
         check_same_length(labels=labels, flagged=mask)
         return mask, "the flags were given"
-    if method == "auto":
+    if isinstance(method, str) and method == "auto":
         chosen = choose_method(labels, pred_probs)
         return chosen.flagged, chosen.cut_off.reason
     return find_label_issues(labels, pred_probs, method=method), f"flagged by the rule {method}"

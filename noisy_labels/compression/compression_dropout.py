@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from sparse_data.checks import check_in_range
+from sparse_data.type_checks import check_layer_seed
 
 
 @keras.saving.register_keras_serializable(package="sparselabels")
@@ -42,7 +43,7 @@ class CompressionDropout(keras.layers.Dropout):
 
     def __init__(self, rate: float, *, seed: int | None = None, **kwargs: Any) -> None:
         check_in_range("rate", rate, 0, 1, closed="left")
-        super().__init__(rate, seed=seed, **kwargs)
+        super().__init__(rate, seed=check_layer_seed("seed", seed), **kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompressionDropout:
         # `sklearn.clone` copies parameters; Keras's own way goes through an archive.

@@ -16,11 +16,14 @@ from sparse_data.checks import (
     check_in_range,
     check_ndim,
     check_non_negative,
+    check_numeric,
     check_one_of,
 )
+from sparse_data.type_checks import check_layer_seed, check_list
 
 Tensor = Any
 Distribution = str | Sequence[float]
+_LARGEST = 1e100  # whose squares fit into doubles, and so do their quotients
 NAMES = ("half_gaussian", "geometric")
 
 
@@ -70,13 +73,13 @@ def prefix_probabilities(
     if not isinstance(distribution, str):
         return _given_weights(n_features, distribution)
     check_one_of("distribution", distribution, NAMES)
-    check_in_range("mu", mu)
+    check_in_range("mu", mu, -_LARGEST, _LARGEST)
     sizes = np.arange(1, n_features + 1)
     if distribution == "geometric":
         check_in_range("sigma", sigma, 1)
         weights = (1 - 1 / sigma) ** (sizes - 1.0)
     else:
-        check_in_range("sigma", sigma, 0, closed="neither")
+        check_in_range("sigma", sigma, 1 / _LARGEST, _LARGEST)
         exponents = -(((sizes - mu) / sigma) ** 2)
         weights = np.exp(exponents - exponents.max())
     return np.asarray(weights / weights.sum())
@@ -84,7 +87,7 @@ def prefix_probabilities(
 
 def _given_weights(n_features: int, weights: Sequence[float]) -> NDArray[np.float64]:
     values = check_finite(
-        "distribution", check_ndim("distribution", np.asarray(weights, dtype=np.float64), 1)
+        "distribution", check_ndim("distribution", check_numeric("distribution", weights), 1)
     )
     check_non_negative("distribution", values)
     if values.size != n_features or not values.sum() > 0:
@@ -151,7 +154,10 @@ class NestedDropout(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_layer_seed("seed", seed)
         named = isinstance(distribution, str)
+        if not named:
+            distribution = check_list("distribution", distribution, "Name one, or pass a weight a feature.")
         prefix_probabilities(1 if named else len(distribution), sigma, mu=mu, distribution=distribution)
         check_one_of("turn", turn, (None, 0, 1))
         if turn is not None and seed is None:

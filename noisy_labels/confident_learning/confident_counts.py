@@ -19,6 +19,7 @@ from sparse_data import checks
 LEAST_THRESHOLD = 2e-6  # of a class without trust in itself
 NEVER_REACHED = 2.0  # threshold of a class without examples
 _UNIT = 1 << 30
+_MOST_LABELS = 2**53  # beyond which doubles leave numbers out
 
 
 def confident_thresholds(
@@ -175,8 +176,14 @@ def calibrate_confident_joint(joint: ArrayLike, label_counts: ArrayLike) -> NDAr
 
 def read_joint(joint: ArrayLike, label_counts: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return a square joint and the label counts that belong to it, or raise."""
-    counts = checks.check_non_negative("joint", checks.check_ndim("joint", joint, 2))
-    totals = checks.check_non_negative("label_counts", checks.check_integers("label_counts", label_counts))
+    counts = checks.check_moderate("joint", checks.check_ndim("joint", joint, 2))
+    checks.check_non_negative("joint", counts)
+    totals = checks.check_ndim("label_counts", checks.check_integers("label_counts", label_counts), 1)
+    checks.check_non_negative("label_counts", totals)
+    if totals.sum(dtype=np.float64) > _MOST_LABELS:
+        raise ValueError(
+            f"`label_counts` must add up to at most {_MOST_LABELS}; got {totals.max()}. Count the rows."
+        )
     if counts.shape != (len(totals), len(totals)):
         raise ValueError(
             f"`joint` must be of shape {(len(totals), len(totals))}; got {counts.shape}. Pass one count a "

@@ -15,7 +15,6 @@ from sklearn.utils import (
     _safe_indexing,
     assert_all_finite,
     check_consistent_length,
-    check_random_state,
     column_or_1d,
     get_tags,
 )
@@ -39,6 +38,7 @@ from noisy_labels.confident_learning.noisy_validation import (
 )
 from noisy_labels.confident_learning.predicted_probabilities import read_labels_and_probabilities
 from sparse_data.checks import check_count, check_one_of
+from sparse_data.type_checks import naming, random_state_of
 
 
 def _estimator_has(name: str) -> Any:
@@ -189,7 +189,8 @@ class ConfidentLearningClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
             return self._fit_one_class(estimator, data)
         folds = label_folds(self.cv, data.X, data.codes, groups=data.groups, random_state=seed)
         if pred_probs is None:
-            first = out_of_sample_probabilities(estimator, data, data.as_given(), folds)
+            with naming("X", "what the estimator takes"):
+                first = out_of_sample_probabilities(estimator, data, data.as_given(), folds)
         else:
             first = np.asarray(read_labels_and_probabilities(data.codes, pred_probs)[1], dtype=np.float64)
             if first.shape[1] != self.classes_.size:
@@ -211,13 +212,19 @@ class ConfidentLearningClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
         check_one_of("calibrate", self.calibrate, (True, False))
         if isinstance(self.cv, (int, np.integer)):
             check_count("cv", int(self.cv), 2)
+        if isinstance(self.estimator, type) or not hasattr(self.estimator, "__sklearn_tags__"):
+            raise TypeError(
+                f"`estimator` must be a classifier of scikit-learn's kind; got {self.estimator!r}. Pass an "
+                "instance."
+            )
 
     def _read(self, X: Any, y: ArrayLike, groups: Any, fit_params: dict[str, Any]) -> LabelledData:
-        validate_data(self, X, skip_check_array=True)  # keeps the names and the number of features
-        labels = column_or_1d(y, warn=True)
-        assert_all_finite(labels, input_name="y")
-        check_classification_targets(labels)
-        check_consistent_length(X, labels, groups)
+        with naming("X", "rows, and `y` and `groups` one value for each"):
+            validate_data(self, X, skip_check_array=True)  # keeps the names and the number of features
+            labels = column_or_1d(y, warn=True)
+            assert_all_finite(labels, input_name="y")
+            check_classification_targets(labels)
+            check_consistent_length(X, labels, groups)
         if issparse(X):
             X = X.tocsr()  # rows of the other formats cannot be cut out
         elif not hasattr(X, "__getitem__"):
@@ -228,7 +235,7 @@ class ConfidentLearningClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
         return LabelledData(X, codes, self.classes_, groups, fit_params)
 
     def _seeded_estimator(self) -> tuple[Any, int]:
-        estimator, state = clone(self.estimator), check_random_state(self.random_state)
+        estimator, state = clone(self.estimator), random_state_of("random_state", self.random_state)
         if self.random_state is not None:
             names = [
                 name
@@ -318,28 +325,29 @@ class ConfidentLearningClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of each row, shape (n,)."""
-        return np.asarray(self._fitted(X).predict(X))
+        return self._asked("predict", X)
 
     @available_if(_estimator_has("predict_proba"))  # type: ignore[misc]
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return the probabilities of the classes, shape (n, n_classes)."""
-        return np.asarray(self._fitted(X).predict_proba(X))
+        return self._asked("predict_proba", X)
 
     @available_if(_estimator_has("predict_log_proba"))  # type: ignore[misc]
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Return the logarithms of the probabilities, shape (n, n_classes)."""
-        return np.asarray(self._fitted(X).predict_log_proba(X))
+        return self._asked("predict_log_proba", X)
 
     @available_if(_estimator_has("decision_function"))  # type: ignore[misc]
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Return the estimator's decision function."""
-        return np.asarray(self._fitted(X).decision_function(X))
+        return self._asked("decision_function", X)
 
-    def _fitted(self, X: Any) -> Any:
+    def _asked(self, method: str, X: Any) -> NDArray[Any]:
         check_is_fitted(self)
-        if getattr(X, "ndim", 2) != 1:  # texts, and shapes that the estimator explains better
-            validate_data(self, X, reset=False, skip_check_array=True)
-        return self.estimator_
+        with naming("X", "what the estimator takes, as in `fit`"):
+            if getattr(X, "ndim", 2) != 1:  # texts, and shapes that the estimator explains better
+                validate_data(self, X, reset=False, skip_check_array=True)
+            return np.asarray(getattr(self.estimator_, method)(X))
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Return what `fit` takes itself and what it hands to the estimator."""

@@ -20,6 +20,7 @@ from noisy_labels.confident_learning.predicted_probabilities import (
 )
 from noisy_labels.confident_learning.pruning_rules import agrees
 from sparse_data import checks
+from sparse_data.type_checks import check_seed
 
 Estimator = Literal["off_diagonal", "off_diagonal_calibrated"]
 _ESTIMATORS = ("off_diagonal", "off_diagonal_calibrated")
@@ -89,13 +90,13 @@ def num_label_issues(
     checks.check_one_of("conventions", conventions, COLLISIONS)
     checks.check_in_range("confidence", confidence, 0, 1, closed="neither")
     checks.check_count("n_bootstrap", n_bootstrap)
+    generator = np.random.default_rng(check_seed("random_state", random_state))
     given, probabilities = read_labels_and_probabilities(labels, pred_probs, classes)
     probabilities, rows = summarize_rows(given, probabilities)
     n_classes = probabilities.shape[1]
     thresholds = thresholds_of_sums(exact_sums(given, rows.own, n_classes))
     joint, off_diagonal = count_joint(given, probabilities, rows, thresholds, conventions)
     totals = np.bincount(given, minlength=n_classes)
-    generator = np.random.default_rng(random_state)
     if estimator == "off_diagonal":
         if conventions == "cleanlab":
             found = np.flatnonzero(off_diagonal)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, check_cv
 
+from sparse_data.type_checks import naming
+
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -47,10 +49,11 @@ def label_folds(
     if isinstance(cv, (int, np.integer)):
         seed = int(np.random.default_rng(random_state).integers(2**31))
         cv = StratifiedGroupKFold(int(cv), shuffle=True, random_state=seed)
-    folds = [
-        (np.asarray(train), np.asarray(test))
-        for train, test in check_cv(cv, y, classifier=True).split(X, y, groups)
-    ]
+    with naming("cv", "a number of folds, a splitter or pairs of row numbers"):
+        if isinstance(cv, (str, bytes)):
+            raise TypeError(f"got {cv!r}")  # which can be split too
+        splits = check_cv(cv, y, classifier=True).split(X, y, groups)
+        folds = [(np.asarray(train), np.asarray(test)) for train, test in splits]
     tested = np.zeros(len(y), dtype=bool)
     for _, test in folds:
         tested[test] = True

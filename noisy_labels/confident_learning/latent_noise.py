@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from noisy_labels.confident_learning.confident_counts import read_joint
 from sparse_data import checks
+from sparse_data.type_checks import check_flag
 
 Prior = Literal["cnt", "eqn", "marginal", "marginal_ps"]
 _PRIORS = ("cnt", "eqn", "marginal", "marginal_ps")
@@ -85,6 +86,7 @@ def estimate_latent_noise(
            [0.167, 0.833]])
     """
     checks.check_one_of("prior", prior, _PRIORS)
+    check_flag("converge", converge)
     counts, totals = read_joint(joint, label_counts)
     if not (counts.sum(axis=0) > 0).all() or not (counts.sum(axis=1) > 0).all():
         raise ValueError(

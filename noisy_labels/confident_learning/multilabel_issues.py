@@ -132,9 +132,10 @@ def _read(labels: ArrayLike, pred_probs: ArrayLike) -> tuple[NDArray[np.int64], 
         "labels", checks.check_ndim("labels", labels, 2, "Pass one column a class.")
     )
     if marks.dtype.kind not in "biu" or marks.min() < 0 or marks.max() > 1:
+        reach = f" from {marks.min()} to {marks.max()}" if marks.dtype.kind in "biu" else ""
         raise ValueError(
-            f"`labels` must be 0 and 1, a column a class; got dtype {marks.dtype} from {marks.min()} to "
-            f"{marks.max()}. Use sklearn.preprocessing.MultiLabelBinarizer."
+            f"`labels` must be 0 and 1, a column a class; got dtype {marks.dtype}{reach}. "
+            "Use sklearn.preprocessing.MultiLabelBinarizer."
         )
     probabilities = checks.check_finite("pred_probs", checks.check_ndim("pred_probs", pred_probs, 2))
     if probabilities.shape != marks.shape:

@@ -61,11 +61,7 @@ def read_labels_and_probabilities(
     probabilities = checks.check_ndim(
         "pred_probs", pred_probs, 2, "Pass one row an example, one column a class."
     )
-    if probabilities.dtype.kind not in "biuf":
-        raise TypeError(
-            f"`pred_probs` must be real numbers; got dtype {probabilities.dtype}. Convert it to float32 or "
-            "float64."
-        )
+    probabilities = checks.check_numeric("pred_probs", probabilities, "Convert it to float32 or float64.")
     checks.check_nonempty("pred_probs", probabilities)
     given = checks.check_ndim("labels", labels, 1, "Pass one label an example.")
     checks.check_same_length(labels=given, pred_probs=probabilities)

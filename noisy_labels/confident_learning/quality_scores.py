@@ -19,6 +19,7 @@ from noisy_labels.confident_learning.predicted_probabilities import (
     summarize_rows,
 )
 from sparse_data import checks
+from sparse_data.type_checks import check_flag, check_list
 
 Score = Literal["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
 Weights = Literal["accuracy", "uniform", "log_loss"]
@@ -82,7 +83,7 @@ def label_quality(
     array([0.75, 0.25])
     """
     checks.check_one_of("score", score, _SCORES)
-    if adjust and score == "confidence_weighted_entropy":
+    if check_flag("adjust", adjust) and score == "confidence_weighted_entropy":
         raise ValueError(
             "`adjust` must be False for the score 'confidence_weighted_entropy'; got True. Choose another "
             "score."
@@ -134,7 +135,8 @@ def ensemble_label_quality(
     >>> ensemble_label_quality([0, 0], models, weights=[3, 1])
     array([0.625, 0.625])
     """
-    if not len(pred_probs):
+    pred_probs = check_list("pred_probs", pred_probs, "Pass one matrix a model.")
+    if not pred_probs:
         raise ValueError("`pred_probs` must hold at least one matrix; got none. Pass one a model.")
     scores = [
         label_quality(labels, matrix, score=score, adjust=adjust, classes=classes) for matrix in pred_probs

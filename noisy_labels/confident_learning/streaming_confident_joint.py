@@ -15,6 +15,7 @@ from noisy_labels.confident_learning.predicted_probabilities import (
     summarize_rows,
 )
 from sparse_data import checks
+from sparse_data.type_checks import check_type
 
 Batches = Iterable[tuple[ArrayLike, ArrayLike]]
 
@@ -116,6 +117,7 @@ class ConfidentJoint:
 
     def merge(self, other: ConfidentJoint) -> Self:
         """Add what another joint has read in the same reading, with the same thresholds."""
+        check_type("other", other, ConfidentJoint, "Pass the joint of another shard.")
         same = self.collisions == other.collisions and (
             np.array_equal(self.thresholds, other.thresholds)
             if self.thresholds is not None and other.thresholds is not None

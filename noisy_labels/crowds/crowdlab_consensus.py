@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from noisy_labels.crowds.crowd_consensus import CrowdConsensus, consensus_fields
 from noisy_labels.crowds.crowd_labels import CrowdLabels, read_crowd_labels
 from sparse_data.checks import check_finite, check_ndim, check_non_negative
+from sparse_data.type_checks import naming
 
 SMALLEST_WEIGHT = 1e-6
 
@@ -114,7 +115,8 @@ def crowdlab(
 def _with_classes(crowd: CrowdLabels, classes: ArrayLike) -> CrowdLabels:
     columns = check_ndim("classes", classes, 1)
     listed = columns.tolist()
-    position = {value: column for column, value in enumerate(listed)}
+    with naming("classes", "names such as texts or numbers"):
+        position = {value: column for column, value in enumerate(listed)}
     unknown = [value for value in crowd.classes.tolist() if value not in position]
     if unknown or listed != sorted(position):
         raise ValueError(
@@ -141,7 +143,8 @@ def _aligned(crowd: CrowdLabels, pred_probs: ArrayLike, item_ids: ArrayLike | No
             f"`pred_probs` must be rows that sum to 1; got sums from {probabilities.sum(axis=1).min():.3g} "
             f"to {probabilities.sum(axis=1).max():.3g}. Pass probabilities, not logits."
         )
-    row_of = {item: row for row, item in enumerate(ids)}
+    with naming("item_ids", "names such as texts or numbers"):
+        row_of = {item: row for row, item in enumerate(ids)}
     missing = [item for item in crowd.items.tolist() if item not in row_of]
     if missing:
         raise ValueError(

@@ -97,7 +97,7 @@ def dawid_skene(
     >>> consensus.labels.tolist(), consensus.worker_quality.round(1).tolist()
     ([0, 1, 1], [1.0, 1.0, 0.0])
     """
-    check_in_range("smoothing", smoothing, 0, np.inf, closed="neither")
+    check_in_range("smoothing", smoothing, 1e-100, 1e100)
     check_count("max_iter", max_iter)
     check_in_range("tol", tol, 0)
     crowd = read_crowd_labels(items, workers, labels)

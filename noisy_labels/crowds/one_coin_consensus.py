@@ -59,7 +59,7 @@ def one_coin(
     >>> consensus.labels.tolist(), consensus.worker_quality.round(1).tolist()
     ([0, 1, 2], [1.0, 1.0, 0.3])
     """
-    check_in_range("smoothing", smoothing, 0, np.inf, closed="neither")
+    check_in_range("smoothing", smoothing, 1e-100, 1e100)
     check_count("max_iter", max_iter)
     check_in_range("tol", tol, 0)
     crowd = read_crowd_labels(items, workers, labels)
@@ -76,7 +76,8 @@ def one_coin(
         accuracy = (right + smoothing) / (n_labels + 2 * smoothing)
         priors = posterior.mean(axis=0)
         log_right = np.log(accuracy)[worker_codes]
-        log_wrong = np.log((1 - accuracy) / n_others)[worker_codes]
+        wrong = (np.maximum(n_labels - right, 0) + smoothing) / (n_labels + 2 * smoothing)  # never 0
+        log_wrong = np.log(wrong / n_others)[worker_codes]
         log_priors = np.log(np.maximum(priors, np.finfo(np.float64).tiny))
         history.append(agreement_posterior(offsets, label_codes, log_right, log_wrong, log_priors, posterior))
         if len(history) > 1 and history[-1] - history[-2] < tol * order.size:

@@ -22,12 +22,13 @@ from tqdm.auto import trange
 from noisy_labels.compression.effective_rank import effective_rank
 from noisy_labels.node_labels.erase_encoders import EdgeIndexEncoder, GraphEncoder, LayerName
 from noisy_labels.node_labels.erase_training import Recipe, TrainingGraph, embed, train_erase
-from noisy_labels.node_labels.labelled_graph import LabelledGraph, Nodes, Validation, read_nodes
+from noisy_labels.node_labels.labelled_graph import LabelledGraph, Nodes, Validation
 from noisy_labels.node_labels.neighbour_sampling import NeighbourGraph
 from noisy_labels.node_labels.node_classifier import NodeClassifier
-from noisy_labels.node_labels.sparse_features import read_features
 from noisy_labels.node_labels.structural_denoising import denoise_labels
 from sparse_data.checks import check_count, check_in_range, check_one_of
+from sparse_data.sparse_features import read_features
+from sparse_data.type_checks import check_list
 
 # Of the weights in variant "averaged", an epoch: the last fifty or so count.
 AVERAGING = 0.98
@@ -203,7 +204,7 @@ class ERASEClassifier(NodeClassifier):
     def transform(self, X: Any, *, edge_index: Any = None) -> NDArray[np.float32]:
         """Return the embeddings of all nodes, rows of length 1; arguments as of `predict_proba`."""
         check_is_fitted(self)
-        return np.asarray(self._embeddings(read_nodes(X, edge_index)).cpu().numpy())
+        return np.asarray(self._embeddings(self._read_nodes(X, edge_index)).cpu().numpy())
 
     def _fit_graph(self, graph: LabelledGraph) -> None:
         recipe, data = self._recipe(), TrainingGraph(graph)
@@ -250,7 +251,7 @@ class ERASEClassifier(NodeClassifier):
         check_one_of("variant", self.variant, ("paper", "fixed", "averaged"))
         check_one_of("validation", self.validation, ("noisy", "clean", "none"))
         for name in ("gamma1", "gamma2", "eps", "learning_rate"):
-            check_in_range(name, getattr(self, name), 0, closed="neither")
+            check_in_range(name, getattr(self, name), 0, 1e30, closed="right")
         for name in ("alpha", "beta"):
             check_in_range(name, getattr(self, name), 0, 1)
         check_in_range("weight_decay", self.weight_decay, 0)
@@ -260,7 +261,7 @@ class ERASEClassifier(NodeClassifier):
             check_count("patience", self.patience)
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size, minimum=2)
-        fanouts = [check_count("num_neighbors", count) for count in self.num_neighbors]
+        fanouts = [check_count("num_neighbors", n) for n in check_list("num_neighbors", self.num_neighbors)]
         if isinstance(self.encoder, str) and len(fanouts) != 2:
             raise ValueError(
                 f"`num_neighbors` must be of 2 numbers, one a layer; got {len(fanouts)}. Pass (10, 10), say."

@@ -12,9 +12,9 @@ from torch.nn.functional import leaky_relu, normalize
 from torch.nn.init import xavier_uniform_
 
 from noisy_labels.node_labels.neighbour_sampling import Block
-from noisy_labels.node_labels.sparse_features import Features, SparseRows, drop, project
-from noisy_labels.node_labels.sparse_pattern import pattern_matmul
 from sparse_data.checks import check_count, check_in_range, check_one_of
+from sparse_data.sparse_features import Features, SparseRows, drop, project
+from sparse_data.sparse_pattern import pattern_matmul
 
 LayerName = Literal["gat", "gcn", "sage"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from noisy_labels.node_labels.neighbour_sampling import NeighbourGraph
-from noisy_labels.node_labels.sparse_features import Features
+from sparse_data.sparse_features import Features
 
 
 def train_on_batches(

@@ -20,7 +20,7 @@ from noisy_labels.node_labels.labelled_graph import LabelledGraph
 from noisy_labels.node_labels.linear_probe import LinearProbe, fit_linear_probe
 from noisy_labels.node_labels.neighbour_sampling import Block, NeighbourGraph
 from noisy_labels.node_labels.semantic_labels import semantic_scores
-from noisy_labels.node_labels.sparse_features import Features, read_features
+from sparse_data.sparse_features import Features, read_features
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class GraphNetworkClassifier(NodeClassifier):
         check_count("hidden", self.hidden)
         check_in_range("dropout", self.dropout, 0, 1, closed="left")
         check_count("epochs", self.epochs)
-        check_in_range("learning_rate", self.learning_rate, 0, closed="neither")
+        check_in_range("learning_rate", self.learning_rate, 0, 1e30, closed="right")
         check_in_range("weight_decay", self.weight_decay, 0)
 
     def _fit_graph(self, graph: LabelledGraph) -> None:

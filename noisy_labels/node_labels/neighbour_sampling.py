@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from noisy_labels.node_labels.sparse_pattern import SparsePattern, offsets_of
+from sparse_data.sparse_pattern import SparsePattern, offsets_of
 
 
 @dataclass(frozen=True, eq=False)

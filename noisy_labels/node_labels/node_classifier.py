@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -21,7 +20,7 @@ from noisy_labels.node_labels.labelled_graph import (
     read_nodes,
 )
 from noisy_labels.node_labels.node_training import seeded
-from sparse_data.type_checks import check_seed
+from sparse_data.type_checks import random_state_of
 
 Floats = NDArray[np.float64]
 
@@ -59,7 +58,7 @@ class NodeClassifier(ClassifierMixin, BaseEstimator, ABC):
             exist, masks of another length, no training node, or labels of one class only.
         """
         self._check_parameters()
-        state = check_random_state(check_seed("random_state", self.random_state))
+        state = random_state_of("random_state", self.random_state)
         seed = int(state.randint(np.iinfo(np.int32).max))
         graph = read_labelled_graph(X, y, edge_index, validation=self.validation, seed=seed)
         self.classes_ = graph.classes
@@ -83,12 +82,7 @@ class NodeClassifier(ClassifierMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         if X is None:
             return self.pred_probs_
-        nodes = read_nodes(X, edge_index)
-        if nodes.x.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"`X` must have {self.n_features_in_} features, as in `fit`; got {nodes.x.shape[1]}. "
-                "Build them in the same way."
-            )
+        nodes = self._read_nodes(X, edge_index)
         with torch.no_grad():
             return np.asarray(self._probabilities(nodes).double().cpu().numpy())
 
@@ -96,6 +90,15 @@ class NodeClassifier(ClassifierMixin, BaseEstimator, ABC):
         """Return the likeliest class of each node, shape (n_nodes,); arguments as of `predict_proba`."""
         codes = self.predict_proba(X, edge_index=edge_index).argmax(axis=1)
         return np.asarray(self.classes_[codes])
+
+    def _read_nodes(self, X: Any, edge_index: Any) -> Nodes:
+        nodes = read_nodes(X, edge_index)
+        if nodes.x.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"`X` must have {self.n_features_in_} features, as in `fit`; got {nodes.x.shape[1]}. "
+                "Build them in the same way."
+            )
+        return nodes
 
     @abstractmethod
     def _check_parameters(self) -> None:

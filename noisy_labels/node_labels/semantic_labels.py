@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from noisy_labels.node_labels.sparse_pattern import SparsePattern
 from noisy_labels.node_labels.structural_denoising import propagate
 from noisy_labels.node_labels.tensor_arguments import check_codes, check_float_tensor
 from sparse_data.checks import check_in_range
+from sparse_data.sparse_pattern import SparsePattern
 
 
 def class_prototypes(Z: Tensor, labels: Tensor, *, n_classes: int) -> Tensor:

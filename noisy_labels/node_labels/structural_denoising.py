@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from noisy_labels.node_labels.sparse_pattern import SparsePattern, pattern_matmul
 from noisy_labels.node_labels.tensor_arguments import check_codes
 from sparse_data.checks import check_count, check_in_range
+from sparse_data.sparse_pattern import SparsePattern, pattern_matmul
+from sparse_data.type_checks import check_flag
 
 
 def propagate(
@@ -103,6 +104,8 @@ def denoise_labels(
     [[0.5, 0.5], [0.5, 0.5], [0.0, 0.0]]
     """
     check_count("n_classes", n_classes, maximum=2**31 - 1)
+    check_flag("whole_graph", whole_graph)
+    check_flag("normalize", normalize)
     labels = check_codes("labels", labels, low=-1, high=n_classes, n=len(neighbours.offsets) - 1)
     known = labels >= 0
     mass = torch.zeros(len(labels), n_classes, device=labels.device)

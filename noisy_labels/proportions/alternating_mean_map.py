@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisy_labels.proportions.bag_labels import BagIndex
+from noisy_labels.proportions.bag_membership import BagMembership
 from noisy_labels.proportions.count_messages import CountFactor
 from noisy_labels.proportions.laplacian_mean_map import LaplacianMeanMap
 from noisy_labels.proportions.mean_map import MeanMap, fit_to_operator
@@ -81,6 +82,6 @@ class AlternatingMeanMap(LaplacianMeanMap):
                 break
         return weights, float(loss)
 
-    def _operator(self, rows: Floats, index: BagIndex, shares: Floats) -> Floats:
+    def _operator(self, rows: Floats, index: BagIndex | BagMembership, shares: Floats) -> Floats:
         kind = MeanMap if self.start == "mean" else LaplacianMeanMap
         return kind._operator(self, rows, index, shares)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from noisy_labels.proportions.bag_labels import read_bags
 from sparse_data import Bags
 from sparse_data.checks import check_array, check_count, check_finite, check_nonempty
+from sparse_data.type_checks import check_flag
 
 
 class BagBatches(keras.utils.PyDataset):
@@ -65,7 +66,7 @@ class BagBatches(keras.utils.PyDataset):
             )
         self.proportions = shares.reshape(len(shares), -1)
         self.bags_per_batch = check_count("bags_per_batch", bags_per_batch)
-        self.shuffle, self.epoch = bool(shuffle), -1
+        self.shuffle, self.epoch = check_flag("shuffle", shuffle), -1
         self.seed = check_count("seed", seed, minimum=0)
         self.on_epoch_end()
 

@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
+from scipy.sparse import sparray
+from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from noisy_labels.proportions.bag_labels import read_bags, read_counts
-from noisy_labels.proportions.count_messages import CountFactor, count_factor
-from noisy_labels.proportions.count_potentials import CountPotential, ExactCount
+from noisy_labels.proportions.bag_factor import Factor, Values, read_factor
+from noisy_labels.proportions.bag_labels import read_index
+from noisy_labels.proportions.bag_membership import BagMembership
+from noisy_labels.proportions.count_potentials import CountPotential
+from noisy_labels.proportions.loopy_propagation import belief_propagation
 from sparse_data import Bags
+from sparse_data.checks import check_moderate
+from sparse_data.type_checks import naming
 
 Floats = NDArray[np.float64]
-Values = ArrayLike | Mapping[Any, float]
 
 
 class BagClassifier(ClassifierMixin, BaseEstimator, ABC):
-    """A binary classifier fitted to bags of rows of which only the counts of positives are known."""
+    """A classifier fitted to bags of rows of which only the counts of the classes are known."""
 
     classes_: NDArray[Any]
+    _several_classes: ClassVar[bool] = True  # whether it takes more than two
+    _overlapping: ClassVar[bool] = True  # whether it takes bags that share rows
 
     @abstractmethod
     def decision_function(self, X: ArrayLike) -> Floats:
-        """Return the log odds of `classes_[1]`, shape (n_rows,)."""
+        """Return log odds of `classes_[1]`, shape (n_rows,), or logits of all, (n_rows, n_classes)."""
 
     def predict_proba(self, X: ArrayLike) -> Floats:
-        """Return P(class) of each row, whatever its bag, shape (n_rows, 2)."""
-        positive = expit(self.decision_function(X))
-        return np.stack([1 - positive, positive], axis=1)
+        """Return P(class) of each row, whatever its bag, shape (n_rows, n_classes)."""
+        return class_probabilities(self.decision_function(X))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the likelier class of each row, shape (n_rows,)."""
-        positive = self.decision_function(X) > 0
-        return np.asarray(self.classes_[positive.astype(np.int64)])
+        """Return the likeliest class of each row, shape (n_rows,)."""
+        logits = self.decision_function(X)
+        codes = logits.argmax(axis=1) if logits.ndim == 2 else (logits > 0).astype(np.int64)
+        return np.asarray(self.classes_[codes])
 
     def score(
         self,
@@ -47,7 +52,7 @@ class BagClassifier(ClassifierMixin, BaseEstimator, ABC):
         y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
-        bags: ArrayLike | Bags | None = None,
+        bags: ArrayLike | Bags | sparray | None = None,
         proportions: Values | None = None,
         counts: Values | CountPotential | None = None,
     ) -> float:
@@ -56,54 +61,75 @@ class BagClassifier(ClassifierMixin, BaseEstimator, ABC):
         With bags that were held out this is what to choose parameters by when there are no labels.
         """
         if bags is None:
-            return float(super().score(X, y, sample_weight))
+            if y is None:
+                raise ValueError("`bags` or `y` must be given; got neither. Pass the bag of each row.")
+            with naming("y", "a label a row of `X`"):
+                return float(super().score(X, y, sample_weight))
         logits = self.decision_function(X)
-        index = read_bags(bags, logits.size)
-        potential = read_counts(index, proportions=proportions, counts=counts)
-        return float(count_factor(index, potential, logits.size).run(logits)[1].mean())
+        index = read_index(bags, logits.shape[0])
+        factor, _ = read_factor(index, proportions=proportions, counts=counts, classes=self.classes_)
+        return float(factor.run(logits)[1].mean())
 
     def _read_fit(
         self,
         X: ArrayLike,
         y: ArrayLike | None,
-        bags: ArrayLike | Bags | None,
+        bags: ArrayLike | Bags | sparray | None,
         proportions: Values | None,
         counts: Values | CountPotential | None,
-    ) -> tuple[Floats, CountFactor]:
+    ) -> tuple[Floats, Factor]:
         """Check what `fit` was given; without bags, each row is a bag of one whose count is its label."""
         if bags is not None:
-            rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-            index = read_bags(bags, rows.shape[0])
-            potential = read_counts(index, proportions=proportions, counts=counts)
-            self.classes_ = np.array([0, 1])
-            return rows, count_factor(index, potential, rows.shape[0])
+            with naming("X", "rows of numbers"):
+                rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+            check_moderate("X", rows)
+            index = read_index(bags, rows.shape[0])
+            factor, self.classes_ = read_factor(index, proportions=proportions, counts=counts)
+            self._check_offered(factor)
+            return rows, factor
         if proportions is not None or counts is not None:
             raise ValueError(
                 "`bags` must be given with `proportions` or `counts`; got None. Pass an id a row."
             )
-        rows, labels = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
-        check_classification_targets(labels)
-        if type_of_target(labels, input_name="y", raise_unknown=True) != "binary":
+        with naming("X", "rows of numbers, and `y` a label for each"):
+            rows, labels = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
+            check_classification_targets(labels)
+        check_moderate("X", rows)
+        kind = type_of_target(labels, input_name="y", raise_unknown=True)
+        if kind != "binary" and not self._several_classes:
             raise ValueError(
                 "Only binary classification is supported. The type of the target is "
-                f"{type_of_target(labels)}. Pass labels of two classes, or bags."
+                f"{kind}. Pass labels of two classes, or bags."
             )
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if self.classes_.size < 2:
             raise ValueError(
                 f"`y` must hold two classes; got one class, {self.classes_[0]!r}. Add the other."
             )
-        return rows, count_factor(
-            np.arange(rows.shape[0]), ExactCount(codes.astype(np.float64)), rows.shape[0]
-        )
+        index = read_index(np.arange(rows.shape[0]), rows.shape[0])
+        return rows, read_factor(index, counts=np.eye(self.classes_.size)[codes])[0]
+
+    def _check_offered(self, factor: Factor) -> None:
+        others = "Use BagRidge, LabelProportionsClassifier or LLPBeliefPropagationClassifier."
+        if self.classes_.size > 2 and not self._several_classes:
+            raise ValueError(
+                f"`counts` must be of two classes for {type(self).__name__}; got {self.classes_.size}. "
+                f"{others}"
+            )
+        if isinstance(factor.index, BagMembership) and not self._overlapping:
+            raise ValueError(
+                f"`bags` must be an id a row for {type(self).__name__}; got a sparse membership. {others}"
+            )
 
     def _read_predict(self, X: ArrayLike) -> Floats:
         check_is_fitted(self)
-        return np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
+        with naming("X", "rows of numbers, as in `fit`"):
+            rows = validate_data(self, X, dtype=np.float64, reset=False)
+        return check_moderate("X", rows)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
+        tags.classifier_tags.multi_class = self._several_classes
         return tags
 
 
@@ -117,7 +143,7 @@ class CountScoreClassifier(BagClassifier):
         X: ArrayLike,
         y: ArrayLike | None = None,
         *,
-        bags: ArrayLike | Bags | None = None,
+        bags: ArrayLike | Bags | sparray | None = None,
         proportions: Values | None = None,
         counts: Values | CountPotential | None = None,
     ) -> Self:
@@ -127,11 +153,11 @@ class CountScoreClassifier(BagClassifier):
         ----------
         X : array_like of shape (n_rows, n_features)
         y : array_like of shape (n_rows,), optional
-            Labels of two classes, each row a bag of one.  Not looked at if `bags` is given.
-        bags : array_like of shape (n_rows,) or Bags, optional
-            The bag of each row, see `read_bags`.
+            Labels, each row a bag of one.  Not looked at if `bags` is given.
+        bags : array_like of shape (n_rows,), Bags or sparse matrix of shape (n_bags, n_rows), optional
+            The bag of each row, see `read_bags`; or a membership, for bags that overlap.
         proportions, counts : optional
-            One of them with `bags`, see `read_counts`.
+            One of them with `bags`, see `read_factor`.
 
         Returns
         -------
@@ -144,10 +170,17 @@ class CountScoreClassifier(BagClassifier):
         """
         rows, factor = self._read_fit(X, y, bags, proportions, counts)
         logits = self._fit_logits(rows, factor, bagged=bags is not None)
-        positive = expit(logits + factor.messages(logits))
-        self.transduce_proba_ = np.stack([1 - positive, positive], axis=1)
+        self.transduce_proba_ = class_probabilities(belief_propagation(logits, factor=factor).logits)
         return self
 
     @abstractmethod
-    def _fit_logits(self, rows: Floats, factor: CountFactor, *, bagged: bool) -> Floats:
-        """Fit, and return the log odds of the training rows; `bagged` unless they came with labels."""
+    def _fit_logits(self, rows: Floats, factor: Any, *, bagged: bool) -> Floats:
+        """Fit, and return the logits of the training rows; `bagged` unless they came with labels."""
+
+
+def class_probabilities(logits: Floats) -> Floats:
+    """Return P(class), shape (n_rows, n_classes), of log odds (n_rows,) or logits (n_rows, n_classes)."""
+    if logits.ndim == 2:
+        return np.asarray(softmax(logits, axis=1))
+    positive = expit(logits)
+    return np.stack([1 - positive, positive], axis=1)

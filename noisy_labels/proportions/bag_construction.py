@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.cluster import MiniBatchKMeans
-from sklearn.utils import check_random_state
 
 from sparse_data.checks import (
     check_count,
@@ -18,7 +17,7 @@ from sparse_data.checks import (
     check_one_of,
     check_same_length,
 )
-from sparse_data.type_checks import check_seed
+from sparse_data.type_checks import random_state_of
 
 Kind = Literal["random", "feature", "cluster", "skewed"]
 
@@ -100,7 +99,7 @@ def make_bags(
     check_one_of("kind", kind, ("random", "feature", "cluster", "skewed"))
     check_count("size", size)
     check_in_range("concentration", concentration, 0, closed="neither")
-    rng = check_random_state(check_seed("random_state", random_state))
+    rng = random_state_of("random_state", random_state)
     if kind in ("feature", "cluster"):
         if X is None:
             raise ValueError(f"`X` must be given for kind={kind!r}; got None. Pass the columns to group by.")

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse, sparray
 
+from noisy_labels.proportions.bag_membership import BagMembership, read_membership
 from noisy_labels.proportions.count_potentials import CountPotential, ExactCount
 from sparse_data import Bags
 from sparse_data.checks import check_finite, check_ids_in_range, check_ndim, check_no_missing
@@ -41,10 +43,25 @@ class BagIndex:
         """Rows of each bag, shape (n_bags,)."""
         return self.rows.lengths
 
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, each in one bag."""
+        return self.codes.size
+
     def means(self, values: Floats) -> Floats:
         """Return the mean over the rows of each bag of values of shape (n_rows, ...)."""
         sums = np.add.reduceat(values[self.rows.values], self.rows.offsets[:-1], axis=0)
         return sums / self.sizes.reshape(-1, *([1] * (values.ndim - 1)))
+
+    def of_rows(self, members: Floats) -> Floats:
+        """Return values of members, bag by bag, in the order of the rows, shape (n_rows, ...)."""
+        values = np.empty_like(members)
+        values[self.rows.values] = members
+        return values
+
+    def groups(self) -> tuple[Ints, int]:
+        """Return the group of each row, and the number of groups: the bags, which share no rows."""
+        return self.codes, self.ids.size
 
     def take(self, bags: Ints) -> tuple[Ints, BagIndex]:
         """Return the rows of some bags and the index of these bags over these rows alone."""
@@ -99,6 +116,13 @@ def read_bags(bags: ArrayLike | Bags, n_rows: int) -> BagIndex:
     return BagIndex(distinct, Bags(np.argsort(codes, kind="stable"), offsets), codes.astype(np.int64))
 
 
+def read_index(bags: ArrayLike | Bags | sparray, n_rows: int) -> BagIndex | BagMembership:
+    """Find the rows of each bag: of a sparse membership, see `read_membership`, or else see `read_bags`."""
+    if issparse(bags):
+        return BagMembership(read_membership(bags, n_rows), n_rows)
+    return read_bags(bags, n_rows)
+
+
 def _read_row_numbers(bags: Bags, n_rows: int) -> BagIndex:
     values = check_ids_in_range("bags", bags.values, n_rows, "Bags hold row numbers.").astype(np.int64)
     often = np.bincount(values, minlength=n_rows)
@@ -116,7 +140,7 @@ def _read_row_numbers(bags: Bags, n_rows: int) -> BagIndex:
 
 
 def read_counts(
-    index: BagIndex,
+    index: BagIndex | BagMembership,
     *,
     proportions: ArrayLike | Mapping[Any, float] | None = None,
     counts: ArrayLike | Mapping[Any, float] | CountPotential | None = None,
@@ -125,7 +149,7 @@ def read_counts(
 
     Parameters
     ----------
-    index : BagIndex
+    index : BagIndex or BagMembership
     proportions : array_like, mapping or pandas.Series, optional
         Share of positives of each bag: of shape (n_bags,) in order of first appearance, or (n_rows,) with
         the same value in all rows of a bag, or keyed by bag id.
@@ -177,25 +201,30 @@ def read_counts(
     return ExactCount(whole)
 
 
-def _one_a_bag(name: str, values: Any, index: BagIndex) -> Floats:
+def in_order_of_bags(name: str, values: Mapping[Any, Any], ids: NDArray[Any]) -> list[Any]:
+    """Return the values of a mapping for bags in order, if it has one for each of them and no others."""
+    keys = ids.tolist()
+    missing = [key for key in keys if key not in values]
+    spare = set(values) - set(keys)
+    if missing or spare:
+        which = f"none for bag {missing[0]!r}" if missing else f"one for {next(iter(spare))!r}, without rows"
+        raise ValueError(f"`{name}` must have one value for each bag with rows; got {which}.")
+    return [values[key] for key in keys]
+
+
+def _one_a_bag(name: str, values: Any, index: BagIndex | BagMembership) -> Floats:
     n_bags = index.ids.size
     if hasattr(values, "to_dict") and not isinstance(values, Mapping):
         if values.index.has_duplicates:
             raise ValueError(f"`{name}` must have one value a bag id; got an id twice. Aggregate it first.")
         values = values.to_dict()
     if isinstance(values, Mapping):
-        keys = index.ids.tolist()
-        missing = [key for key in keys if key not in values]
-        spare = set(values) - set(keys)
-        if missing or spare:
-            which = (
-                f"none for bag {missing[0]!r}" if missing else f"one for {next(iter(spare))!r}, without rows"
-            )
-            raise ValueError(f"`{name}` must have one value for each bag with rows; got {which}.")
-        values = [values[key] for key in keys]
+        values = in_order_of_bags(name, values, index.ids)
     array: Floats = check_finite(name, check_ndim(name, values, 1)).astype(np.float64)
     if array.size == n_bags:
         return array
+    if isinstance(index, BagMembership):
+        raise ValueError(f"`{name}` must be one value a bag, {n_bags}; got {array.size}. Pass one a bag.")
     if array.size != index.codes.size:
         raise ValueError(
             f"`{name}` must be one value a bag, {n_bags}, or one a row, {index.codes.size}; got "
@@ -209,6 +238,6 @@ def _one_a_bag(name: str, values: Any, index: BagIndex) -> Floats:
     return of_bag
 
 
-def _shown(index: BagIndex, which: Any) -> str:
+def _shown(index: BagIndex | BagMembership, which: Any) -> str:
     """Return the first of some bags' ids as a message shows it."""
     return repr(index.ids[which].tolist()[0])

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from noisy_labels.robust_losses.class_label_loss import log_probabilities, loss_dtype
 from sparse_data.checks import check_finite
+from sparse_data.type_checks import check_flag
 
 Tensor = Any  # a tensor of whichever backend Keras runs on
 
@@ -114,7 +115,7 @@ def class_prior(prior: float | ArrayLike) -> NDArray[np.float64]:
     >>> class_prior(0.25).tolist()
     [0.75, 0.25]
     """
-    values = np.atleast_1d(check_finite("prior", np.asarray(prior, dtype=np.float64)))
+    values = np.atleast_1d(check_finite("prior", prior).astype(np.float64))
     if values.size == 1:
         values = np.array([1 - values[0], values[0]])
     if values.ndim != 1 or (values < 0).any() or abs(values.sum() - 1) > 1e-6:
@@ -138,7 +139,7 @@ class BagLoss(keras.losses.Loss):
 
     def __init__(self, *, from_logits: bool = False, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(name=name, reduction="sum", dtype=loss_dtype(dtype))
-        self.from_logits = from_logits
+        self.from_logits = check_flag("from_logits", from_logits)
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Return the loss of the batch, a scalar."""

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
-from sklearn.utils import check_random_state
 
-from noisy_labels.proportions.bag_classifier import BagClassifier, Values
+from noisy_labels.proportions.bag_classifier import BagClassifier
+from noisy_labels.proportions.bag_factor import Values
 from noisy_labels.proportions.bag_labels import BagIndex, read_bags, read_counts
 from noisy_labels.proportions.count_potentials import CountPotential, ExactCount
 from sparse_data import Bags
 from sparse_data.checks import check_count, check_ndim
-from sparse_data.type_checks import check_seed
+from sparse_data.type_checks import random_state_of
 
 Floats = NDArray[np.float64]
 
@@ -103,7 +103,7 @@ def permuted_bag_test(
     if not isinstance(potential, ExactCount):
         raise TypeError(f"`counts` must be numbers; got {type(potential).__name__}. Pass its counts.")
     check_count("cv", cv, 2, maximum=index.ids.size)
-    rng = check_random_state(check_seed("random_state", random_state))
+    rng = random_state_of("random_state", random_state)
     folds = rng.permutation(index.ids.size) % cv
     true = np.asarray(potential.counts, dtype=np.float64)
 

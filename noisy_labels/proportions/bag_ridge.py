@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from noisy_labels.proportions.bag_classifier import CountScoreClassifier
-from noisy_labels.proportions.count_calibration import calibrate_scores, probability_slope
-from noisy_labels.proportions.count_messages import CountFactor
+from noisy_labels.proportions.bag_factor import Factor
+from noisy_labels.proportions.class_count_factor import ClassCountFactor
+from noisy_labels.proportions.count_calibration import scale_scores
 from noisy_labels.proportions.input_scales import two_deviation_scales
-from sparse_data.checks import check_finite, check_nonempty
+from sparse_data import Bags
+from sparse_data.checks import check_finite, check_ndim, check_nonempty
 
 Floats = NDArray[np.float64]
 
@@ -25,22 +27,23 @@ class RidgeFit(NamedTuple):
 
     Attributes
     ----------
-    weights : float array of shape (n_features,)
+    weights : float array of shape (n_features,) or (n_features, n_classes)
         Of the features as they are.
-    intercept : float
+    intercept : float or array of shape (n_classes,)
     alpha : float
         The penalty that predicts bags best that are left out.
-    held_out_scores : float array of shape (n_rows,)
-        The score of each row by the weights that all bags but its own have; intercept of all.
+    held_out_scores : float array of shape (n_rows,) or (n_rows, n_classes)
+        The score of each row by the weights that all bags but its own have; intercept of all.  Where bags
+        overlap, each of its own is left out by itself.
     """
 
     weights: Floats
-    intercept: float
+    intercept: Any
     alpha: float
     held_out_scores: Floats
 
 
-def fit_bag_ridge(X: Floats, factor: CountFactor, *, alphas: ArrayLike = _ALPHAS) -> RidgeFit:
+def fit_bag_ridge(X: Floats, factor: Factor, *, alphas: ArrayLike = _ALPHAS) -> RidgeFit:
     r"""Find the weights of rows' features that best predict the proportions of bags.
 
     .. math:: \min_w \sum_b m_b \Big((\bar x_b - \bar x) \cdot w + p - \frac{s_b}{m_b}\Big)^2
@@ -57,51 +60,55 @@ def fit_bag_ridge(X: Floats, factor: CountFactor, *, alphas: ArrayLike = _ALPHAS
     Parameters
     ----------
     X : float array of shape (n_rows, n_features)
-    factor : CountFactor
-        Bags and their counts.
+    factor : CountFactor or ClassCountFactor
+        Bags and their counts; of several classes each is regressed, with one penalty for all.
     alphas : array_like of shape (n_alphas,)
 
     Returns
     -------
     RidgeFit
     """
-    index, counts = factor.index, factor.expected_counts()
-    scales, centre = two_deviation_scales(X), X.mean(axis=0)
-    share = counts.sum() / X.shape[0]
-    root = np.sqrt(index.sizes)
-    means = (index.means(X) - centre) / scales * root[:, None]
-    target = (counts / index.sizes - share) * root
-    left, singular, right = np.linalg.svd(means, full_matrices=False)
+    index = factor.index
+    counts = factor.expected_counts().reshape(index.ids.size, -1)
+    weight = index.sizes / index.sizes.sum()
+    scales, own_means = two_deviation_scales(X), index.means(X)
+    centre, share = weight @ own_means, counts.sum(axis=0) / index.sizes.sum()
+    root = np.sqrt(index.sizes)[:, None]
+    target = (counts / index.sizes[:, None] - share) * root
+    left, singular, right = np.linalg.svd((own_means - centre) / scales * root, full_matrices=False)
     along = left.T @ target
     penalties = np.asarray(alphas, dtype=np.float64)
-    parts = left, singular, along, target, index.sizes / X.shape[0]
+    parts = left, singular, along, target, weight
     errors = [np.square(_left_out(*parts, a)).sum() for a in penalties * root.size]
     alpha = float(penalties[np.argmin(errors)]) if root.size > 1 else float(penalties.max())
     shrunk = singular / (singular**2 + alpha * root.size)
-    weights = right.T @ (shrunk * along) / scales
-    influence = left * (shrunk * _left_out(*parts, alpha * root.size)[:, None])
-    own = _row_products(X, right.T / scales[:, None], centre, influence, index.codes)
-    return RidgeFit(weights, float(share - centre @ weights), alpha, (X - centre) @ weights + share - own)
+    weights = right.T @ (shrunk[:, None] * along) / scales[:, None]
+    reach = _row_products(X, right.T / scales[:, None], centre, left * shrunk, index.rows)
+    residuals = _left_out(*parts, alpha * root.size)
+    own = index.of_rows(reach[:, None] * residuals[index.rows.segment_ids])
+    scores = (X - centre) @ weights + share - own
+    intercept = share - centre @ weights
+    if isinstance(factor, ClassCountFactor):
+        return RidgeFit(weights, intercept, alpha, scores)
+    return RidgeFit(weights[:, 0], float(intercept[0]), alpha, scores[:, 0])
 
 
 def _left_out(
     left: Floats, singular: Floats, along: Floats, target: Floats, of_intercept: Floats, penalty: float
 ) -> Floats:
-    """Return the residual of each bag by the weights and the intercept of all others."""
+    """Return the residuals of each bag by the weights and the intercept of all others."""
     kept = singular**2 / (singular**2 + penalty)
     leverage = np.minimum(left**2 @ kept + of_intercept, 1 - 1e-9)
-    return np.asarray((target - left @ (kept * along)) / (1 - leverage))
+    return np.asarray((target - left @ (kept[:, None] * along)) / (1 - leverage)[:, None])
 
 
-def _row_products(
-    X: Floats, directions: Floats, centre: Floats, influence: Floats, codes: NDArray[np.int64]
-) -> Floats:
-    """Return ((x - centre) · directions) · influence of the row's bag, in blocks that fit into caches."""
-    products = np.empty(X.shape[0])
-    for start in range(0, X.shape[0], _BLOCK):
+def _row_products(X: Floats, directions: Floats, centre: Floats, influence: Floats, rows: Bags) -> Floats:
+    """Return ((x - centre) · directions) · influence of the bag of each member, in blocks that fit caches."""
+    products, bag = np.empty(rows.values.size), rows.segment_ids
+    for start in range(0, products.size, _BLOCK):
         part = slice(start, start + _BLOCK)
-        rotated = (X[part] - centre) @ directions
-        products[part] = np.einsum("ij,ij->i", rotated, influence[codes[part]])
+        rotated = (X[rows.values[part]] - centre) @ directions
+        products[part] = np.einsum("ij,ij->i", rotated, influence[bag[part]])
     return products
 
 
@@ -118,15 +125,15 @@ class BagRidge(CountScoreClassifier):
 
     Attributes
     ----------
-    coef_ : float array of shape (n_features,)
-        Of the log odds.
-    intercept_ : float
+    coef_ : float array of shape (n_features,) or (n_classes, n_features)
+        Of the log odds, or of the logits of more than two classes.
+    intercept_ : float or array of shape (n_classes,)
     alpha_ : float
         The penalty chosen.
-    transduce_proba_ : float array of shape (n_rows, 2)
+    transduce_proba_ : float array of shape (n_rows, n_classes)
         P(class) of the training rows given the count of their own bag.
-    classes_ : array of shape (2,)
-        0 and 1 if bags were given.
+    classes_ : array of shape (n_classes,)
+        0, 1, ... if bags were given, or the columns of a DataFrame.
 
     Warns
     -----
@@ -144,27 +151,25 @@ class BagRidge(CountScoreClassifier):
     def __init__(self, alphas: ArrayLike | None = None) -> None:
         self.alphas = alphas
 
-    def _fit_logits(self, rows: Floats, factor: CountFactor, *, bagged: bool) -> Floats:
+    def _fit_logits(self, rows: Floats, factor: Factor, *, bagged: bool) -> Floats:
         alphas = _ALPHAS if self.alphas is None else self.alphas
-        if not (check_nonempty("alphas", check_finite("alphas", alphas)) > 0).all():
+        if not (check_nonempty("alphas", check_ndim("alphas", check_finite("alphas", alphas), 1)) > 0).all():
             raise ValueError(f"`alphas` must be above 0; got {alphas}. Leave out those that are not.")
         if bagged:
             warn_of_few_bags(factor, rows.shape[1])
         found = fit_bag_ridge(rows, factor, alphas=alphas)
         self.alpha_ = found.alpha
-        slope, intercept = calibrate_scores(
-            found.held_out_scores, factor, expected_slope=probability_slope(factor)
-        )
-        self.coef_ = slope * found.weights
-        self.intercept_ = slope * found.intercept + intercept
-        return np.asarray(slope * found.held_out_scores + intercept)
+        scale = scale_scores(found.held_out_scores, factor, probabilities=True)
+        self.coef_ = (found.weights * scale.slope).T
+        self.intercept_ = found.intercept * scale.slope + scale.intercept
+        return scale.logits(found.held_out_scores)
 
     def decision_function(self, X: ArrayLike) -> Floats:
-        """Return the log odds of `classes_[1]`, shape (n_rows,)."""
-        return np.asarray(self._read_predict(X) @ self.coef_ + self.intercept_)
+        """Return log odds of `classes_[1]`, shape (n_rows,), or logits of all, (n_rows, n_classes)."""
+        return np.asarray(self._read_predict(X) @ self.coef_.T + self.intercept_)
 
 
-def warn_of_few_bags(factor: CountFactor, n_features: int) -> None:
+def warn_of_few_bags(factor: Factor, n_features: int) -> None:
     """Warn if the bags are fewer numbers than even a linear model has."""
     n_bags = factor.index.ids.size
     if n_bags < n_features:

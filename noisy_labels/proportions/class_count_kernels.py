@@ -13,10 +13,11 @@ _kernel = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_kernel  # type: ignore[misc]
-def lattice_posteriors(chances, offsets, counts, chosen, out):  # type: ignore[no-untyped-def]
-    """Write P(class) of each member of the chosen bags; NaN where doubles cannot hold it.
+def lattice_posteriors(chances, offsets, counts, chosen, out, log_z):  # type: ignore[no-untyped-def]
+    """Write P(class) of each member of the chosen bags, and log Σ Π of the weights of labels with the counts.
 
-    `chances` are positive weights of shape (n_members, n_classes), bag by bag.
+    `chances` are positive weights of shape (n_members, n_classes), bag by bag.  NaN where doubles cannot hold
+    a posterior.
     """
     n_classes = chances.shape[1]
     strides = np.empty(n_classes, np.int64)
@@ -29,7 +30,7 @@ def lattice_posteriors(chances, offsets, counts, chosen, out):  # type: ignore[n
             if k != rest:
                 strides[k] = size
                 size *= counts[bag, k] + 1
-        _one_bag(chances[first:last], counts[bag], strides, size, out[first:last])
+        log_z[bag] = _one_bag(chances[first:last], counts[bag], strides, size, out[first:last])
 
 
 @_kernel  # type: ignore[misc]
@@ -53,6 +54,7 @@ def _one_bag(chances, counts, strides, size, out):  # type: ignore[no-untyped-de
         after /= largest
     suffix, earlier = np.zeros(size), np.empty(size)
     suffix[size - 1] = 1.0
+    logarithm = 0.0
     for i in range(m - 1, -1, -1):
         out[i] = 0.0
         largest = 0.0
@@ -67,5 +69,7 @@ def _one_bag(chances, counts, strides, size, out):  # type: ignore[no-untyped-de
             earlier[t] = total
             largest = max(largest, total)
         out[i] /= out[i].sum()
+        logarithm += np.log(largest)
         for t in range(size):
             suffix[t] = earlier[t] / largest
+    return logarithm + np.log(suffix[0])

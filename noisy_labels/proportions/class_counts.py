@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp, softmax
 
 from noisy_labels.proportions.bag_labels import BagIndex, read_bags
+from noisy_labels.proportions.bag_membership import BagMembership
 from noisy_labels.proportions.class_count_kernels import lattice_posteriors
 from sparse_data import Bags
 from sparse_data.checks import check_finite, check_integers, check_ndim, check_one_of
@@ -20,8 +21,10 @@ Method = Literal["auto", "exact", "second_order", "first_order"]
 
 _LARGEST_LATTICE = 100_000  # states of a bag for which "auto" is exact
 _LARGEST_TABLE = 8_000_000  # states times members: 64 MB
+_FEW_STEPS = 5  # where the tilt is but to keep weights within doubles
 _MAX_STEPS = 500
 _TOLERANCE = 1e-10
+_LEAST_VARIANCE = 1e-12  # keeps matrices of classes without any label invertible
 _IMPOSSIBLE = -60.0  # log of a weight that no product of forty underflows with
 
 
@@ -76,25 +79,63 @@ def class_count_posterior(
     r = check_ndim("logits", check_finite("logits", logits), 2).astype(np.float64)
     check_one_of("method", method, ("auto", "exact", "second_order", "first_order"))
     index = read_bags(bags, r.shape[0])
-    s = _read_class_counts(counts, index, r.shape[1])
-    ordered = r[index.rows.values] - logsumexp(r[index.rows.values], axis=1, keepdims=True)
-    bag = index.rows.segment_ids
-    tilt = _tilts(ordered, index, s)
-    found = softmax(ordered + tilt[bag], axis=1)
+    s = check_class_counts(counts, index, r.shape[1])
+    return index.of_rows(member_posteriors(r[index.rows.values], index.rows, s, method=method)[0])
+
+
+def member_posteriors(
+    logits: Floats, rows: Bags, s: Ints, *, method: Method = "auto", largest_lattice: int = _LARGEST_LATTICE
+) -> tuple[Floats, Floats]:
+    r"""Return P(class) of members that lie bag by bag, and the log-likelihood of the counts of each bag.
+
+    .. math:: \log P(s) \approx \sum_i \log \sum_k p_{ik} e^{u_k} - \sum_k u_k s_k
+              - \tfrac12 \log \det (2 \pi V + I)
+
+    where it is not exact, without the last class in V.
+
+    Parameters
+    ----------
+    logits : float array of shape (n_members, n_classes)
+    rows : Bags
+        Whose offsets tell the members of each bag.
+    s : int array of shape (n_bags, n_classes)
+    method : as of `class_count_posterior`
+    largest_lattice : int
+        States for which "auto" is exact.
+
+    Returns
+    -------
+    posterior : float array of shape (n_members, n_classes)
+    log_likelihood : float array of shape (n_bags,)
+    """
+    bag = rows.segment_ids
+    own = logits - logsumexp(logits, axis=1, keepdims=True)
     states = np.prod(s + 1.0, axis=1) / (s.max(axis=1) + 1)
-    exact = (states <= _LARGEST_LATTICE) & (states * index.sizes <= _LARGEST_TABLE)
+    exact = (states <= largest_lattice) & (states * rows.lengths <= _LARGEST_TABLE)
     exact = np.full(exact.size, method == "exact") if method != "auto" else exact
-    if method in ("auto", "second_order") and not exact.all():
+    tilt = np.where(s > 0, 0.0, -np.inf)
+    for some, n_steps in ((exact, _FEW_STEPS), (~exact, _MAX_STEPS)):
+        if some.any():
+            tilt[some] = _tilts(own[some[bag]], rows[some], s[some], n_steps)
+    tilted = own + tilt[bag]
+    total = logsumexp(tilted, axis=1)
+    found = np.exp(tilted - total[:, None])
+    untilt = (np.where(s > 0, tilt, 0.0) * s).sum(axis=1)
+    log_z = np.add.reduceat(total, rows.offsets[:-1]) - untilt
+    if not exact.all():
         rough = ~exact[bag]
-        found[rough] = _second_order(found, tilt, bag, rough, s)
+        corrected, entropy = _second_order(found, rows, rough)
+        log_z -= np.where(exact, 0.0, entropy)
+        if method != "first_order":
+            found[rough] = corrected
     if exact.any():
-        _exact(ordered + tilt[bag], index, s, np.flatnonzero(exact), found)
-    posterior: NDArray[np.float64] = np.empty_like(found)
-    posterior[index.rows.values] = found
-    return posterior
+        chosen = np.flatnonzero(exact)
+        log_z[chosen] = _exact(tilted, rows, s, chosen, found)[chosen] - untilt[chosen]
+    return found, log_z
 
 
-def _read_class_counts(counts: ArrayLike, index: BagIndex, n_classes: int) -> Ints:
+def check_class_counts(counts: ArrayLike, index: BagIndex | BagMembership, n_classes: int) -> Ints:
+    """Return counts of shape (n_bags, n_classes) if they are whole and sum to the bags' sizes, else raise."""
     s = check_ndim("counts", check_integers("counts", counts), 2).astype(np.int64)
     if s.shape != (index.ids.size, n_classes):
         raise ValueError(
@@ -111,17 +152,17 @@ def _read_class_counts(counts: ArrayLike, index: BagIndex, n_classes: int) -> In
     return s
 
 
-def _tilts(log_chances: Floats, index: BagIndex, s: Ints) -> Floats:
+def _tilts(log_chances: Floats, rows: Bags, s: Ints, n_steps: int) -> Floats:
     """Return u of each bag by Sinkhorn's iteration, -inf for classes without any label."""
-    offsets, bag = index.rows.offsets, index.rows.segment_ids
+    bag, starts = rows.segment_ids, rows.offsets[:-1]
     wanted = np.log(np.maximum(s, 1))
     u = np.where(s > 0, 0.0, -np.inf)
-    for _ in range(_MAX_STEPS):
+    for _ in range(n_steps):
         scores = log_chances + u[bag]
         scores -= logsumexp(scores, axis=1, keepdims=True)
-        peak = np.maximum.reduceat(scores, offsets[:-1], axis=0)
+        peak = np.maximum.reduceat(scores, starts, axis=0)
         peak = np.where(np.isfinite(peak), peak, 0.0)
-        sums = np.add.reduceat(np.exp(scores - peak[bag]), offsets[:-1], axis=0)
+        sums = np.add.reduceat(np.exp(scores - peak[bag]), starts, axis=0)
         step = np.where(s > 0, wanted - peak - np.log(np.where(s > 0, sums, 1.0)), 0.0)
         u = u + step
         if np.abs(step).max(initial=0) < _TOLERANCE:
@@ -129,33 +170,35 @@ def _tilts(log_chances: Floats, index: BagIndex, s: Ints) -> Floats:
     return u
 
 
-def _second_order(tilted: Floats, tilt: Floats, bag: Ints, rough: NDArray[np.bool_], s: Ints) -> Floats:
-    """Return posteriors with the Gaussian correction, for the rows of `rough`."""
-    n_classes = tilted.shape[1]
-    own = tilted[:, :, None] * (np.eye(n_classes) - tilted[:, None, :])
-    of_bag = np.zeros((s.shape[0], n_classes, n_classes))
-    np.add.at(of_bag, bag, own)
-    rest = of_bag[bag[rough]] - own[rough]
-    inverse = np.linalg.pinv(rest, rcond=1e-9, hermitian=True)
-    p = tilted[rough]
-    moved = np.eye(n_classes) - p[:, None, :]  # row k is e_k - p
-    away = np.einsum("ika,iab,ikb->ik", moved, inverse, moved)
+def _second_order(tilted: Floats, rows: Bags, rough: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return posteriors with the Gaussian correction for the rows of `rough`, and ½ log det of all bags."""
+    n_classes, bag = tilted.shape[1], rows.segment_ids
+    unit = np.eye(n_classes - 1)
+    p = tilted[:, :-1]  # as probabilities sum to 1, one class says nothing new
+    own = p[:, :, None] * (unit - p[:, None, :])
+    of_bag = np.add.reduceat(own, rows.offsets[:-1], axis=0)
+    inverse = np.linalg.inv(of_bag[bag[rough]] - own[rough] + _LEAST_VARIANCE * unit)
+    moved = np.eye(n_classes)[:, :-1] - p[rough][:, None, :]  # row k is e_k - p
+    away = np.einsum("ika,ika->ik", moved @ inverse, moved)
     with np.errstate(divide="ignore"):
-        return np.asarray(softmax(np.log(p) - 0.5 * np.minimum(away, -2 * _IMPOSSIBLE), axis=1))
+        posterior = softmax(np.log(tilted[rough]) - 0.5 * np.minimum(away, -2 * _IMPOSSIBLE), axis=1)
+    # The unit matrix keeps the chance of counts that are certain at 1.
+    return np.asarray(posterior), np.asarray(0.5 * np.linalg.slogdet(2 * np.pi * of_bag + unit)[1])
 
 
-def _exact(scores: Floats, index: BagIndex, s: Ints, chosen: Ints, found: Floats) -> None:
-    """Write the posteriors of the chosen bags to `found`."""
-    scores = scores - scores.max(axis=1, keepdims=True)
-    lattice_posteriors(np.exp(scores), index.rows.offsets, s, chosen, found)
-    offsets = index.rows.offsets
-    broken = np.unique(index.rows.segment_ids[np.isnan(found).any(axis=1)])
+def _exact(scores: Floats, rows: Bags, s: Ints, chosen: Ints, found: Floats) -> Floats:
+    """Write the posteriors of the chosen bags to `found`; return the log weights of their counts."""
+    peak = scores.max(axis=1, keepdims=True)
+    log_z = np.zeros(s.shape[0])
+    lattice_posteriors(np.exp(scores - peak), rows.offsets, s, chosen, found, log_z)
+    broken = np.unique(rows.segment_ids[np.isnan(found).any(axis=1)])
     for bag in broken:
-        members = slice(offsets[bag], offsets[bag + 1])
-        found[members] = log_domain_class_posterior(scores[members], s[bag])
+        members = slice(rows.offsets[bag], rows.offsets[bag + 1])
+        found[members], log_z[bag] = log_domain_class_posterior(scores[members] - peak[members], s[bag])
+    return log_z + np.add.reduceat(peak[:, 0], rows.offsets[:-1])
 
 
-def log_domain_class_posterior(logits: Floats, counts: Ints) -> Floats:
+def log_domain_class_posterior(logits: Floats, counts: Ints) -> tuple[Floats, float]:
     r"""Return the posterior of one bag over the whole lattice of partial counts, free of underflow; slow.
 
     .. math:: F_{i+1}(c) = \sum_k e^{r_{ik}} F_i(c - e_k), \quad G_i(c) = \sum_k e^{r_{ik}} G_{i+1}(c + e_k),
@@ -168,7 +211,9 @@ def log_domain_class_posterior(logits: Floats, counts: Ints) -> Floats:
 
     Returns
     -------
-    float array of shape (m, n_classes)
+    posterior : float array of shape (m, n_classes)
+    log_z : float
+        :math:`\log G_0(0)`.
     """
     shape = tuple(counts + 1)
     n_classes = counts.size
@@ -195,4 +240,4 @@ def log_domain_class_posterior(logits: Floats, counts: Ints) -> Floats:
                 posterior[i, k] = logsumexp(prefixes[i][lower[k]] + way)
                 before[lower[k]] = np.logaddexp(before[lower[k]], way)
         suffix = before
-    return np.asarray(softmax(posterior, axis=1))
+    return np.asarray(softmax(posterior, axis=1)), float(suffix[(0,) * n_classes])

@@ -68,8 +68,8 @@ def count_messages(
         messages,
         log_z,
     )
-    threads = min(numba.config.NUMBA_NUM_THREADS, os.cpu_count() or 1)
-    if threads == 1 or logits.size < _SMALL:
+    threads = 1 if logits.size < _SMALL else min(numba.config.NUMBA_NUM_THREADS, os.cpu_count() or 1)
+    if threads == 1:
         _bag_range(0, offsets.size - 1, *arrays)
         return messages, log_z
     shares = np.linspace(0, logits.size, 8 * threads + 1)

@@ -7,13 +7,16 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import sparray
 from scipy.special import expit, log_expit, logsumexp
 
-from noisy_labels.proportions.bag_labels import BagIndex, read_bags
+from noisy_labels.proportions.bag_labels import BagIndex, read_index
+from noisy_labels.proportions.bag_membership import BagMembership
 from noisy_labels.proportions.count_kernels import count_messages
 from noisy_labels.proportions.count_potentials import CountPotential
 from sparse_data import Bags
-from sparse_data.checks import check_finite, check_ndim, check_one_of
+from sparse_data.checks import check_count, check_finite, check_ndim, check_one_of
+from sparse_data.type_checks import check_type
 
 Floats = NDArray[np.float64]
 Method = Literal["auto", "exact", "saddlepoint"]
@@ -29,15 +32,24 @@ class CountFactor:
 
     Attributes
     ----------
-    index : BagIndex
+    index : BagIndex or BagMembership
     table : Bags
         log φ(c), c = 0..m, of each bag.
     method : {"auto", "exact", "saddlepoint"}
     """
 
-    index: BagIndex
+    index: BagIndex | BagMembership
     table: Bags
     method: Method = "auto"
+
+    def of_members(self, logits: Floats, *, normaliser: bool = True) -> tuple[Floats, Floats]:
+        """Return the messages to members, bag by bag, and the log-likelihood of each bag.
+
+        `logits` are those of the members, free of what their own bag tells them.
+        """
+        return member_messages(
+            logits, self.index.rows.offsets, self.table, method=self.method, normaliser=normaliser
+        )
 
     def messages(self, logits: Floats) -> Floats:
         """Return what the bag tells each row: the log odds of its label, shape (n_rows,)."""
@@ -45,13 +57,18 @@ class CountFactor:
 
     def run(self, logits: Floats, *, normaliser: bool = True) -> tuple[Floats, Floats]:
         """Return the messages, and the log-likelihood log Σ e(c) φ(c) of each bag (empty if not wanted)."""
-        rows = self.index.rows
-        in_bags, log_z = member_messages(
-            logits[rows.values], rows.offsets, self.table, method=self.method, normaliser=normaliser
-        )
-        messages = np.empty_like(in_bags)
-        messages[rows.values] = in_bags
-        return messages, log_z
+        in_bags, log_z = self.of_members(logits[self.index.rows.values], normaliser=normaliser)
+        return self.index.of_rows(in_bags), log_z
+
+    def likelihood(self, logits: Floats) -> tuple[Floats, Floats]:
+        """Return the log-likelihood of each bag, shape (n_bags,), and the gradient of their sum."""
+        own = logits[self.index.rows.values]
+        told, log_z = self.of_members(own)
+        return log_z, self.index.of_rows(expit(own + told) - expit(own))
+
+    def share(self) -> float:
+        """Return the share of positives among all members of bags."""
+        return float(self.expected_counts().sum() / self.index.sizes.sum())
 
     def expected_counts(self) -> Floats:
         """Return Σ c φ(c) / Σ φ(c) of each bag: its count before any row is looked at."""
@@ -60,11 +77,6 @@ class CountFactor:
         count = np.arange(segment.size) - offsets[segment]
         sums = np.add.reduceat(np.stack([weight, weight * count]), offsets[:-1], axis=1)
         return np.asarray(sums[1] / sums[0])
-
-    def take(self, bags: NDArray[np.int64]) -> tuple[NDArray[np.int64], CountFactor]:
-        """Return the rows of some bags and the factor of these bags over these rows alone."""
-        rows, index = self.index.take(bags)
-        return rows, CountFactor(index, self.table[bags], self.method)
 
 
 def member_messages(
@@ -96,6 +108,8 @@ def member_messages(
     )
     # What doubles cannot hold, the logarithmic domain can, slowly.
     broken = np.flatnonzero(np.isnan(messages))
+    if not broken.size:
+        return messages, log_z
     for bag in np.unique(np.searchsorted(offsets, broken, side="right") - 1):
         members = slice(offsets[bag], offsets[bag + 1])
         told = log_domain_messages(logits[members], table[bag])
@@ -157,11 +171,17 @@ def count_posterior(
 
 
 def count_factor(
-    bags: ArrayLike | Bags | BagIndex, potential: CountPotential, n_rows: int, *, method: Method = "auto"
+    bags: ArrayLike | Bags | sparray | BagIndex | BagMembership,
+    potential: CountPotential,
+    n_rows: int,
+    *,
+    method: Method = "auto",
 ) -> CountFactor:
-    """Read bags and potential once, for messages to many logits."""
+    """Read bags (see `read_index`) and potential once, for messages to many logits."""
     check_one_of("method", method, tuple(_APPROXIMATED))
-    index = bags if isinstance(bags, BagIndex) else read_bags(bags, n_rows)
+    check_count("n_rows", n_rows, 0)
+    check_type("potential", potential, CountPotential, "Pass one, such as ExactCount(counts).")
+    index = bags if isinstance(bags, BagIndex | BagMembership) else read_index(bags, n_rows)
     return CountFactor(index, potential.log_values(index.sizes), method)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparse_data import Bags
-from sparse_data.checks import check_finite, check_integers, check_ndim
+from sparse_data.checks import check_finite, check_in_range, check_integers, check_ndim, check_numeric
+from sparse_data.type_checks import check_callable, naming
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -47,18 +48,20 @@ class CountPotential(ABC):
         offsets = np.concatenate([[0], np.cumsum(m + 1)])
         bag = np.repeat(np.arange(m.size), m + 1)
         count = np.arange(offsets[-1]) - offsets[bag]
-        values = np.asarray(self._log_potential(count, m[bag], bag, m), dtype=np.float64)
+        log_potential = self._log_potential(count, m[bag], bag, m)
+        values = check_numeric("log_potential", log_potential).astype(np.float64)
         if values.shape != count.shape or np.isnan(values).any() or np.isposinf(values).any():
             raise ValueError(
-                f"log φ must be one number below +inf for each of the {count.size} counts; got shape "
-                f"{values.shape} or NaN or +inf. Use -inf for counts that cannot be."
+                f"`log_potential` must be one number below +inf for each of the {count.size} counts; got "
+                f"shape {values.shape} or NaN or +inf. Use -inf for counts that cannot be."
             )
         table = Bags(values, offsets)
         best = np.maximum.reduceat(values, offsets[:-1]) if m.size else values
         if np.isneginf(best).any():
+            known = ", ".join(f"`{name}`" for name in vars(self)) or "`log_potential`"
             raise ValueError(
-                f"log φ must allow some count of 0..{m[np.isneginf(best)][0]} in bag "
-                f"{np.isneginf(best).argmax()}; got -inf for all. Check its count against its size."
+                f"{known} must allow some count of 0..{m[np.isneginf(best)][0]} in bag "
+                f"{np.isneginf(best).argmax()}; got log φ = -inf for all. Check its count against its size."
             )
         return table
 
@@ -115,6 +118,7 @@ class QuadraticCount(CountPotential):
     counts: ArrayLike
     strength: ArrayLike = 10.0
 
+    @np.errstate(over="ignore")  # what is infinitely far is impossible
     def _log_potential(self, count: Ints, size: Ints, bag: Ints, sizes: Ints) -> ArrayLike:
         s = one_a_bag("counts", self.counts, sizes)
         strength = positive_a_bag("strength", self.strength, sizes)
@@ -135,6 +139,7 @@ class IntervalCount(CountPotential):
     high: ArrayLike
 
     @classmethod
+    @np.errstate(over="ignore")  # ends may be infinite
     def from_proportions(cls, proportions: ArrayLike, half_width: float, sizes: ArrayLike) -> IntervalCount:
         """Return the counts of proportions that were rounded to within `half_width`.
 
@@ -143,7 +148,9 @@ class IntervalCount(CountPotential):
         >>> IntervalCount.from_proportions([0.3], 0.05, [10]).log_values([10])[0]
         array([-inf, -inf, -inf,   0., -inf, -inf, -inf, -inf, -inf, -inf, -inf])
         """
-        m, share = np.asarray(sizes), np.asarray(proportions, dtype=np.float64)
+        m = _whole_sizes(sizes)
+        share = one_a_bag("proportions", proportions, m)
+        check_in_range("half_width", half_width, 0, 1)
         slack = 1e-9 * (1 + m)  # an end that is a whole number must not fall out by rounding
         return cls(m * (share - half_width) - slack, m * (share + half_width) + slack)
 
@@ -167,7 +174,7 @@ class AtLeastOne(CountPotential):
 
     def _log_potential(self, count: Ints, size: Ints, bag: Ints, sizes: Ints) -> ArrayLike:
         positive = np.ones(sizes.size) if self.positive is None else self.positive
-        label = one_a_bag("positive", np.asarray(positive, dtype=np.float64), sizes)
+        label = one_a_bag("positive", positive, sizes)
         if not np.isin(label, (0, 1)).all():
             raise ValueError(f"`positive` must be true or false; got {label}. Pass one bool a bag.")
         return np.where((count >= 1) == (label[bag] == 1), 0.0, -np.inf)
@@ -192,8 +199,12 @@ class CustomCount(CountPotential):
 
     log_potential: Callable[[Ints, Ints, Ints], Any]
 
+    def __post_init__(self) -> None:
+        check_callable("log_potential", self.log_potential, "Pass a function of counts, sizes and bags.")
+
     def _log_potential(self, count: Ints, size: Ints, bag: Ints, sizes: Ints) -> ArrayLike:
-        return self.log_potential(count, size, bag)  # type: ignore[no-any-return]
+        with naming("log_potential", "a function of three arrays: counts, sizes and bags"):
+            return self.log_potential(count, size, bag)  # type: ignore[no-any-return]
 
 
 def _whole_sizes(sizes: ArrayLike) -> Ints:
@@ -209,9 +220,7 @@ def _whole_sizes(sizes: ArrayLike) -> Ints:
 
 def one_a_bag(name: str, values: ArrayLike, sizes: Ints, *, finite: bool = True) -> Floats:
     """Return `values` as floats if they are one a bag, else raise ValueError."""
-    array = check_ndim(name, values, 1)
-    if finite:
-        array = check_finite(name, array)
+    array = check_ndim(name, check_finite(name, values) if finite else check_numeric(name, values), 1)
     if array.size != sizes.size:
         raise ValueError(f"`{name}` must be one a bag, {sizes.size}; got {array.size}. Pass one value a bag.")
     return array.astype(np.float64)

@@ -6,62 +6,82 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import UNUSED
 
-from noisy_labels.proportions.bag_classifier import Values
-from noisy_labels.proportions.bag_labels import read_bags, read_counts
-from noisy_labels.proportions.count_messages import CountFactor, count_factor
+from noisy_labels.proportions.bag_classifier import class_probabilities
+from noisy_labels.proportions.bag_factor import Factor, Values, read_factor
+from noisy_labels.proportions.bag_labels import read_index
+from noisy_labels.proportions.class_count_factor import ClassCountFactor
+from noisy_labels.proportions.count_messages import CountFactor
 from noisy_labels.proportions.count_potentials import CountPotential
 from sparse_data import Bags
 from sparse_data.checks import check_finite, check_ndim, check_one_of
+from sparse_data.type_checks import check_type
 
 Floats = NDArray[np.float64]
 
 
-def count_log_likelihood(logits: ArrayLike, factor: CountFactor) -> float:
+def count_log_likelihood(logits: ArrayLike, factor: Factor) -> float:
     r"""Return the mean over bags of the log-likelihood of their counts, :math:`\log \sum_c e_b(c) \phi_b(c)`.
 
     It is proper: no other probabilities of independent labels score higher in the mean than the true ones.
 
     Parameters
     ----------
-    logits : array_like of shape (n_rows,)
-    factor : CountFactor
+    logits : array_like of shape (n_rows,) or, of several classes, (n_rows, n_classes)
+    factor : CountFactor or ClassCountFactor
         Of `count_factor(bags, potential, n_rows)`.
 
     Returns
     -------
     float
 
+    Raises
+    ------
+    TypeError, ValueError
+        For NaN or infinite logits, or another number of them than the bags have rows.
+
     Examples
     --------
+    >>> from noisy_labels.proportions.count_messages import count_factor
     >>> from noisy_labels.proportions.count_potentials import ExactCount
     >>> factor = count_factor([0, 0], ExactCount([1]), 2)
     >>> round(count_log_likelihood([0.0, 0.0], factor), 4)  # the logarithm of a half
     -0.6931
     """
-    return float(factor.run(_checked(logits))[1].mean())
+    r = _checked(logits, factor)
+    return float(factor.run(r)[1].mean())
 
 
-def count_error(logits: ArrayLike, factor: CountFactor) -> float:
+def count_error(logits: ArrayLike, factor: Factor) -> float:
     r"""Return the mean over bags of :math:`\big| \sum_{i \in b} \sigma(r_i) - s_b \big| / m_b`.
 
-    In large bags it sees little but the mean of the probabilities: `count_log_likelihood` chooses better.
+    Of several classes it is half the sum of their errors.  In large bags it sees little but the mean of the
+    probabilities: `count_log_likelihood` chooses better.
 
     Parameters
     ----------
-    logits : array_like of shape (n_rows,)
-    factor : CountFactor
+    logits : array_like of shape (n_rows,) or (n_rows, n_classes)
+    factor : CountFactor or ClassCountFactor
         s is the mean count under :math:`\phi` alone.
 
     Returns
     -------
     float
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `count_log_likelihood`.
     """
-    predicted = factor.index.means(expit(_checked(logits)))
-    return float(np.abs(predicted - factor.expected_counts() / factor.index.sizes).mean())
+    r = _checked(logits, factor)
+    predicted = factor.index.means(class_probabilities(r))
+    counts = factor.expected_counts()
+    if counts.ndim == 1:
+        counts = np.stack([factor.index.sizes - counts, counts], axis=1)
+    errors = 0.5 * np.abs(predicted - counts / factor.index.sizes[:, None]).sum(axis=1)
+    return float(errors.mean())
 
 
 class CountScorer(BaseEstimator):
@@ -123,8 +143,10 @@ class CountScorer(BaseEstimator):
         if bags is None:
             raise ValueError("`bags` must be given to CountScorer; got None. Pass an id a row.")
         logits = _logits(estimator, X)
-        index = read_bags(bags, logits.size)
-        factor = count_factor(index, read_counts(index, proportions=proportions, counts=counts), logits.size)
+        index = read_index(bags, logits.shape[0])
+        numbers = np.arange(2 if logits.ndim == 1 else logits.shape[1])
+        classes = np.asarray(getattr(estimator, "classes_", numbers))
+        factor = read_factor(index, proportions=proportions, counts=counts, classes=classes)[0]
         if self.measure == "error":
             return -count_error(logits, factor)
         return count_log_likelihood(logits, factor)
@@ -137,9 +159,20 @@ class CountScorer(BaseEstimator):
 def _logits(estimator: Any, X: ArrayLike) -> Floats:
     if hasattr(estimator, "decision_function"):
         return np.asarray(estimator.decision_function(X), dtype=np.float64)
-    positive = np.clip(estimator.predict_proba(X)[:, 1], 1e-15, 1 - 1e-15)
-    return np.asarray(np.log(positive) - np.log1p(-positive))
+    chances = np.clip(estimator.predict_proba(X), 1e-15, 1 - 1e-15)
+    if chances.shape[1] > 2:
+        return np.asarray(np.log(chances))
+    return np.asarray(np.log(chances[:, 1]) - np.log1p(-chances[:, 1]))
 
 
-def _checked(logits: ArrayLike) -> Floats:
-    return check_ndim("logits", check_finite("logits", logits), 1).astype(np.float64)
+def _checked(logits: ArrayLike, factor: Factor) -> Floats:
+    hint = "Make it by count_factor(bags, potential, n_rows)."
+    check_type("factor", factor, (CountFactor, ClassCountFactor), hint)
+    ndim = 2 if isinstance(factor, ClassCountFactor) else 1
+    r = check_ndim("logits", check_finite("logits", logits), ndim)
+    n_rows = factor.index.n_rows
+    if r.shape[0] != n_rows:
+        raise ValueError(
+            f"`logits` must be one a row of the bags, {n_rows}; got {r.shape[0]}. Pass one a row."
+        )
+    return r.astype(np.float64)

@@ -9,6 +9,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from noisy_labels.proportions.bag_loss import BagRows, RandomBagLoss
+from sparse_data.type_checks import check_flag
 
 Tensor = Any  # a tensor of whichever backend Keras runs on
 
@@ -51,7 +52,7 @@ class EasyLLPLoss(RandomBagLoss):
 
     def __init__(self, prior: float | ArrayLike, *, bounded: bool = False, **kwargs: Any) -> None:
         super().__init__(prior, **kwargs)
-        self.bounded = bounded
+        self.bounded = check_flag("bounded", bounded)
 
     def batch(self, rows: BagRows) -> Tensor:
         """Return the loss of the batch, a scalar."""

@@ -1,14 +1,13 @@
 """Messages along the edges of an Ising graph, compiled.
 
 A pair joins a lower node to an upper one and holds one message each way as odds e^m, so that a pass takes a
-division and a root a message instead of an exponential and a logarithm.
+division and two roots a pair instead of exponentials and logarithms.
 """
 
 from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numba
 import numpy as np
@@ -22,8 +21,10 @@ LARGEST_COUPLING = 150.0  # with totals below, products of odds and messages sta
 _LARGEST_TOTAL = 345.0  # changes nothing: beyond twice the coupling, a message is the coupling to 1e-19
 _SMALL = 1 << 18  # below this many pairs, starting threads costs more than it saves
 _PARTS = 4  # whatever the number of threads, so that sums are the same
-_BLOCK = 512  # pairs whose changes stay in the first cache
+_BLOCK = 128  # pairs whose changes stay in the first cache
 _HUGE, _TINY = 1e200, 1e-200  # products of messages beyond are put away as logarithms
+_NEAR = 1 / 32  # of 1, where the first terms of a series are a root to the last digit
+_UNCHECKED = 300.0  # sums of the sizes of messages up to which their products stay within doubles
 
 
 def update_edges(
@@ -35,6 +36,7 @@ def update_edges(
     to_upper: Floats,
     *,
     damping: float,
+    strongest: float = np.inf,
 ) -> tuple[Floats, float]:
     r"""Replace all messages; return the sum of their logarithms at each node and the largest change of one.
 
@@ -52,27 +54,77 @@ def update_edges(
         :math:`e^m`, written to.
     damping : float
         d in [0, 1); roots make it fast where 1 - d is a power of a half.
+    strongest : float
+        No sum of the sizes of a node's couplings is larger; if it is moderate, products need no checks.
     """
-    odds = np.exp(np.clip(totals, -_LARGEST_TOTAL, _LARGEST_TOTAL))
     halvings = round(-np.log2(1 - damping))
     if 0.5**halvings != 1 - damping:
         halvings = -1
+    odds = np.exp(np.clip(totals, -_LARGEST_TOTAL, _LARGEST_TOTAL))
     parts = 1 if lower.size < _SMALL else _PARTS
-    products, logarithms = np.ones((parts, totals.size)), np.zeros((parts, totals.size))
-    bounds = pairwise(np.linspace(0, lower.size, parts + 1).astype(np.int64).tolist())
+    checked = strongest > _UNCHECKED
+    products, logarithms = np.ones((parts, totals.size)), np.zeros((parts if checked else 1, totals.size))
     arrays = (odds, lower, upper, decay, to_lower, to_upper, halvings, 1 - damping)
-    works = [(*ends, *arrays, products[k], logarithms[k]) for k, ends in enumerate(bounds)]
+
+    def update(part: int) -> tuple[float, float]:
+        ends = lower.size * part // parts, lower.size * (part + 1) // parts
+        own = products[part], logarithms[part if checked else 0]
+        return _pair_range(*ends, *arrays, checked, *own)  # type: ignore[no-any-return]
+
     if parts == 1:
-        factors = [_pair_range(*works[0])]
+        factors = [update(0)]
     else:
         with ThreadPoolExecutor(min(numba.config.NUMBA_NUM_THREADS, os.cpu_count() or 1)) as pool:
-            factors = list(pool.map(lambda work: _pair_range(*work), works))
+            factors = list(pool.map(update, range(parts)))
     change = (1 - damping) * float(np.abs(np.log(factors)).max())
-    return (np.log(products) + logarithms).sum(axis=0), change
+    return np.log(products).sum(axis=0) + logarithms.sum(axis=0), change
 
 
 # No value here is NaN: saying so lets the compiler take several pairs at once.
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz", "contract"})  # type: ignore[misc]
+_kernel = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz", "contract"})
+
+
+@_kernel  # type: ignore[misc]
+def _bounds(first, second, n):  # type: ignore[no-untyped-def]
+    """Return the smallest and the largest of the first n of both, and 1."""
+    smallest, largest = 1.0, 1.0
+    for k in range(n):
+        largest = max(largest, max(first[k], second[k]))
+        smallest = min(smallest, min(first[k], second[k]))
+    return smallest, largest
+
+
+@_kernel  # type: ignore[misc]
+def _take_roots(values, n, near):  # type: ignore[no-untyped-def]
+    """Replace values by their square roots; by a series if all are near 1, which is faster."""
+    if not near:
+        for k in range(n):
+            values[k] = np.sqrt(values[k])
+        return
+    for k in range(n):
+        x = values[k] - 1.0
+        tail = -429 / 32768 + x * (715 / 65536)
+        tail = 7 / 256 + x * (-21 / 1024 + x * (33 / 2048 + x * tail))
+        values[k] = 1.0 + x * (0.5 + x * (-1 / 8 + x * (1 / 16 + x * (-5 / 128 + x * tail))))
+
+
+@_kernel  # type: ignore[misc]
+def _multiply_in(nodes, messages, checked, products, logarithms):  # type: ignore[no-untyped-def]
+    """Multiply messages into the products of their nodes."""
+    if not checked:
+        for k in range(nodes.size):
+            products[nodes[k]] *= messages[k]
+        return
+    for k in range(nodes.size):
+        node = nodes[k]
+        product = products[node] * messages[k]
+        if product > _HUGE or product < _TINY:
+            logarithms[node] += np.log(product)
+            product = 1.0
+        products[node] = product
+
+
+@_kernel  # type: ignore[misc]
 def _pair_range(  # type: ignore[no-untyped-def]
     start,
     stop,
@@ -84,39 +136,40 @@ def _pair_range(  # type: ignore[no-untyped-def]
     to_upper,
     halvings,
     weight,
+    checked,
     products,
     logarithms,
 ):
-    """Update a range of pairs; return the largest and the smallest factor of a message before its root."""
-    largest, smallest = 1.0, 1.0
-    first, second = np.empty(_BLOCK), np.empty(_BLOCK)
+    """Update a range of pairs; return the bounds of the factors of messages before their roots."""
+    smallest, largest = 1.0, 1.0
+    one, two, first, second = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
     for begin in range(start, stop, _BLOCK):
-        n = min(_BLOCK, stop - begin)
+        n, end = min(_BLOCK, stop - begin), min(stop, begin + _BLOCK)
+        i, j, kept = lower[begin:end], upper[begin:end], decay[begin:end]
+        down, up = to_lower[begin:end], to_upper[begin:end]
+        # Many loops, since the compiler takes several pairs at once only where few arrays may overlap.
         for k in range(n):
-            p = begin + k
-            one, two = odds[lower[p]], odds[upper[p]]
-            first[k] = (two + decay[p] * to_upper[p]) / (to_lower[p] * (to_upper[p] + decay[p] * two))
-            second[k] = (one + decay[p] * to_lower[p]) / (to_upper[p] * (to_lower[p] + decay[p] * one))
+            one[k] = odds[i[k]]
         for k in range(n):
-            largest = max(largest, max(first[k], second[k]))
-            smallest = min(smallest, min(first[k], second[k]))
+            two[k] = odds[j[k]]
+        for k in range(n):
+            first[k] = (two[k] + kept[k] * up[k]) / (down[k] * (up[k] + kept[k] * two[k]))
+        for k in range(n):
+            second[k] = (one[k] + kept[k] * down[k]) / (up[k] * (down[k] + kept[k] * one[k]))
+        low, high = _bounds(first, second, n)
+        smallest, largest = min(smallest, low), max(largest, high)
+        near = low > 1.0 - _NEAR and high < 1.0 + _NEAR
         for _ in range(halvings):
-            for k in range(n):
-                first[k] = np.sqrt(first[k])
-                second[k] = np.sqrt(second[k])
+            _take_roots(first, n, near)
+            _take_roots(second, n, near)
         if halvings < 0:
             for k in range(n):
                 first[k] **= weight
                 second[k] **= weight
         for k in range(n):
-            to_lower[begin + k] *= first[k]
-            to_upper[begin + k] *= second[k]
-        for p in range(begin, begin + n):
-            for nodes, messages in ((lower, to_lower), (upper, to_upper)):
-                node = nodes[p]
-                product = products[node] * messages[p]
-                if product > _HUGE or product < _TINY:
-                    logarithms[node] += np.log(product)
-                    product = 1.0
-                products[node] = product
-    return largest, smallest
+            down[k] *= first[k]
+        for k in range(n):
+            up[k] *= second[k]
+        _multiply_in(i, down, checked, products, logarithms)
+        _multiply_in(j, up, checked, products, logarithms)
+    return smallest, largest

@@ -5,22 +5,24 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import sparray
+from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
 
-from noisy_labels.proportions.bag_classifier import BagClassifier, Values
+from noisy_labels.proportions.bag_classifier import BagClassifier, class_probabilities
+from noisy_labels.proportions.bag_factor import Factor, Values
 from noisy_labels.proportions.bag_ridge import fit_bag_ridge, warn_of_few_bags
-from noisy_labels.proportions.count_calibration import calibrate_scores, probability_slope
-from noisy_labels.proportions.count_messages import CountFactor
+from noisy_labels.proportions.count_calibration import scale_scores
 from noisy_labels.proportions.count_potentials import CountPotential
 from noisy_labels.proportions.input_scales import with_normal_scores
+from noisy_labels.proportions.ising_graph import check_graph
 from noisy_labels.proportions.loopy_propagation import belief_propagation
 from noisy_labels.proportions.nearest_neighbours import neighbour_graph
-from noisy_labels.proportions.soft_labels import fit_soft_labels, positive_logits
+from noisy_labels.proportions.soft_labels import fit_soft_labels, soft_label_logits
 from sparse_data import Bags
 from sparse_data.checks import check_count, check_in_range
+from sparse_data.type_checks import random_state_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -46,7 +48,8 @@ class LabelProportionsClassifier(BagClassifier):
         Found by exact search, which takes long for a million rows: pass a `graph` there.
     n_rounds : int, default=3
         Rounds at most: one that does not make the counts of held-out bags likelier by two standard errors is
-        thrown away and the last.  1 for speed: the estimator is then fitted once.
+        thrown away and the last.  1 for speed: the estimator is then fitted once.  There is one where bags
+        overlap so that more than half of the rows hang together: none of those can be held out.
     cv : int, default=3
         Folds of bags that further rounds hold out in turn, each a fit of the estimator.
     random_state : int, RandomState or None
@@ -56,12 +59,12 @@ class LabelProportionsClassifier(BagClassifier):
     ----------
     estimator_ : classifier
         The last one fitted.
-    transduce_proba_ : float array of shape (n_rows, 2)
+    transduce_proba_ : float array of shape (n_rows, n_classes)
         P(class) of the training rows given the count of their own bag: the soft labels.
     n_rounds_ : int
         Rounds that the soft labels come from.
-    classes_ : array of shape (2,)
-        0 and 1 if bags were given.
+    classes_ : array of shape (n_classes,)
+        0, 1, ... if bags were given, or the columns of a DataFrame.
 
     Examples
     --------
@@ -97,7 +100,7 @@ class LabelProportionsClassifier(BagClassifier):
         X: ArrayLike,
         y: ArrayLike | None = None,
         *,
-        bags: ArrayLike | Bags | None = None,
+        bags: ArrayLike | Bags | sparray | None = None,
         proportions: Values | None = None,
         counts: Values | CountPotential | None = None,
         graph: sparray | None = None,
@@ -108,11 +111,11 @@ class LabelProportionsClassifier(BagClassifier):
         ----------
         X : array_like of shape (n_rows, n_features)
         y : array_like of shape (n_rows,), optional
-            Labels of two classes, each row a bag of one.  Not looked at if `bags` is given.
-        bags : array_like of shape (n_rows,) or Bags, optional
-            The bag of each row, see `read_bags`.
+            Labels, each row a bag of one.  Not looked at if `bags` is given.
+        bags : array_like of shape (n_rows,), Bags or sparse matrix of shape (n_bags, n_rows), optional
+            The bag of each row, see `read_bags`; or a membership, for bags that overlap.
         proportions, counts : optional
-            One of them with `bags`, see `read_counts`.
+            One of them with `bags`, see `read_factor`.
         graph : sparse matrix of shape (n_rows, n_rows), optional
             Symmetric weights to use in place of nearest neighbours.
 
@@ -131,12 +134,14 @@ class LabelProportionsClassifier(BagClassifier):
             If there are fewer bags than features.
         """
         rows, factor = self._read_fit(X, y, bags, proportions, counts)
+        if graph is not None:
+            check_graph(graph, rows.shape[0])
         check_in_range("coupling", self.coupling, 0)
         check_count("n_rounds", self.n_rounds)
         check_count("cv", self.cv, 2)
         if bags is not None:
             warn_of_few_bags(factor, rows.shape[1])
-        rng = check_random_state(self.random_state)
+        rng = random_state_of("random_state", self.random_state)
         estimator = self.estimator
         if estimator is None:
             seed = int(rng.randint(np.iinfo(np.int32).max))
@@ -145,44 +150,54 @@ class LabelProportionsClassifier(BagClassifier):
             graph = neighbour_graph(StandardScaler().fit_transform(rows), n_neighbors=self.n_neighbors)
         couplings = None if graph is None or self.coupling == 0 else graph * self.coupling
         scores = fit_bag_ridge(with_normal_scores(rows), factor).held_out_scores
-        positive, likelihood = _soft_labels(scores, factor, couplings, probability_slope(factor))
-        n_bags = factor.index.ids.size
-        folds = rng.permutation(n_bags) % min(self.cv, n_bags)
+        logits, likelihood = _soft_labels(scores, factor, couplings, probabilities=True)
+        folds = _folds(factor, self.cv, rng)
         self.n_rounds_ = 1
-        while self.n_rounds_ < self.n_rounds and n_bags > 1:
-            scores = _held_out_logits(estimator, rows, positive, factor, folds)
-            again, likelihood_now = _soft_labels(scores, factor, couplings, 1.0)
+        while self.n_rounds_ < self.n_rounds and folds is not None:
+            scores = _held_out_logits(estimator, rows, logits, folds)
+            again, likelihood_now = _soft_labels(scores, factor, couplings, probabilities=False)
             gain = likelihood_now - likelihood
-            if gain.sum() <= 2 * gain.std() * np.sqrt(n_bags):
+            if gain.sum() <= 2 * gain.std() * np.sqrt(gain.size):
                 break
-            positive, likelihood = again, likelihood_now
+            logits, likelihood = again, likelihood_now
             self.n_rounds_ += 1
-        self.estimator_ = fit_soft_labels(estimator, rows, positive)
-        self.transduce_proba_ = np.stack([1 - positive, positive], axis=1)
+        self.transduce_proba_ = class_probabilities(logits)
+        self.estimator_ = fit_soft_labels(estimator, rows, _targets(logits))
         return self
 
     def decision_function(self, X: ArrayLike) -> Floats:
-        """Return the log odds of `classes_[1]`, shape (n_rows,)."""
+        """Return log odds of `classes_[1]`, shape (n_rows,), or logits of all, (n_rows, n_classes)."""
         rows = self._read_predict(X)
-        return positive_logits(self.estimator_, rows)
+        return soft_label_logits(self.estimator_, rows, self.classes_.size)
 
 
-def _held_out_logits(
-    estimator: BaseEstimator, X: Floats, positive: Floats, factor: CountFactor, folds: Ints
-) -> Floats:
+def _folds(factor: Factor, cv: int, rng: np.random.RandomState) -> Ints | None:
+    """Return the fold of each row, none of which shares a bag with another; None if there is but one."""
+    group, n_groups = factor.index.groups()
+    if n_groups < 2 or 2 * np.bincount(group).max() > group.size:
+        return None
+    return np.asarray((rng.permutation(n_groups) % min(cv, n_groups))[group], dtype=np.int64)
+
+
+def _targets(logits: Floats) -> Floats:
+    return np.asarray(expit(logits) if logits.ndim == 1 else softmax(logits, axis=1))
+
+
+def _held_out_logits(estimator: BaseEstimator, X: Floats, logits: Floats, folds: Ints) -> Floats:
     """Return logits of all rows, those of each fold of bags from a fit to the other folds."""
-    logits = np.empty(X.shape[0])
+    found, targets = np.empty_like(logits), _targets(logits)
+    n_classes = 2 if logits.ndim == 1 else logits.shape[1]
     for fold in range(folds.max() + 1):
-        test = folds[factor.index.codes] == fold
-        logits[test] = positive_logits(fit_soft_labels(estimator, X[~test], positive[~test]), X[test])
-    return logits
+        test = folds == fold
+        model = fit_soft_labels(estimator, X[~test], targets[~test])
+        found[test] = soft_label_logits(model, X[test], n_classes)
+    return found
 
 
 def _soft_labels(
-    scores: Floats, factor: CountFactor, couplings: sparray | None, expected_slope: float
+    scores: Floats, factor: Factor, couplings: sparray | None, *, probabilities: bool
 ) -> tuple[Floats, Floats]:
-    """Return P(y = 1) given scores, neighbours and counts, and the log-likelihood of counts given scores."""
-    slope, intercept = calibrate_scores(scores, factor, expected_slope=expected_slope)
-    logits = slope * scores + intercept
+    """Return logits given scores, neighbours and counts, and the log-likelihood of counts given scores."""
+    logits = scale_scores(scores, factor, probabilities=probabilities).logits(scores)
     beliefs = belief_propagation(logits, graph=couplings, factor=factor)
-    return beliefs.probabilities, factor.run(logits)[1]
+    return beliefs.logits, factor.run(logits)[1]

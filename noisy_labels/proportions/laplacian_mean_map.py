@@ -8,6 +8,7 @@ from scipy.sparse import block_array, csr_array, diags_array, eye_array
 from scipy.sparse.linalg import cg
 
 from noisy_labels.proportions.bag_labels import BagIndex
+from noisy_labels.proportions.bag_membership import BagMembership
 from noisy_labels.proportions.mean_map import MeanMap
 from noisy_labels.proportions.nearest_neighbours import neighbour_graph
 from sparse_data.checks import check_count, check_in_range
@@ -95,8 +96,8 @@ class LaplacianMeanMap(MeanMap):
         self.smoothness = smoothness
         self.n_neighbors = n_neighbors
 
-    def _operator(self, rows: Floats, index: BagIndex, shares: Floats) -> Floats:
-        check_in_range("smoothness", self.smoothness, 0, closed="neither")
+    def _operator(self, rows: Floats, index: BagIndex | BagMembership, shares: Floats) -> Floats:
+        check_in_range("smoothness", self.smoothness, 0, 1e12, closed="right")
         check_count("n_neighbors", self.n_neighbors)
         means = index.means(rows)
         similarity = neighbour_graph(means, n_neighbors=self.n_neighbors, metric="euclidean")

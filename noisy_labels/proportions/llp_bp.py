@@ -13,18 +13,28 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
 
-from noisy_labels.proportions.bag_classifier import BagClassifier, Values
-from noisy_labels.proportions.count_messages import CountFactor, count_factor
+from noisy_labels.proportions.bag_classifier import BagClassifier, class_probabilities
+from noisy_labels.proportions.bag_factor import Factor, Values
+from noisy_labels.proportions.bag_labels import BagIndex
+from noisy_labels.proportions.bag_membership import BagMembership
+from noisy_labels.proportions.class_count_factor import ClassCountFactor
+from noisy_labels.proportions.count_messages import count_factor
 from noisy_labels.proportions.count_potentials import CountPotential, QuadraticCount
 from noisy_labels.proportions.hidden_layer import last_hidden_layer
+from noisy_labels.proportions.ising_graph import check_graph
 from noisy_labels.proportions.loopy_propagation import Beliefs, belief_propagation
 from noisy_labels.proportions.nearest_neighbours import Metric, Weights, neighbour_graph
 from noisy_labels.proportions.pairwise_counts import pairwise_counts
-from noisy_labels.proportions.soft_labels import Decoding, decode_labels, fit_soft_labels, positive_logits
+from noisy_labels.proportions.soft_labels import (
+    Decoding,
+    decode_labels,
+    fit_soft_labels,
+    soft_label_logits,
+)
 from sparse_data import Bags
 from sparse_data.checks import check_count, check_in_range, check_one_of
+from sparse_data.type_checks import random_state_of
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +62,8 @@ class LLPBeliefPropagationClassifier(BagClassifier):
     bag_factor : {"count", "pairwise"}, default="count"
         "pairwise" is the paper's form, which seldom converges; for bags of at most 64.
     bag_strength : float or None, default=10.0
-        :math:`\lambda_b`; None takes counts for exact.  Not used if `counts` is a CountPotential.
+        :math:`\lambda_b`; None takes counts for exact.  Not used if `counts` is a CountPotential, or of more
+        than two classes: these are exact.
     coupling : float, default=1.0
         :math:`\lambda_s`; 0 for no graph.
     n_neighbors : int, default=10
@@ -77,10 +88,10 @@ class LLPBeliefPropagationClassifier(BagClassifier):
         Of each round, with residuals and convergence.
     n_iter_ : int
         Passes of belief propagation in the last round.
-    transduce_proba_ : float array of shape (n_rows, 2)
+    transduce_proba_ : float array of shape (n_rows, n_classes)
         Marginals of the training rows.
-    classes_ : array of shape (2,)
-        0 and 1 if bags were given.
+    classes_ : array of shape (n_classes,)
+        0, 1, ... if bags were given, or the columns of a DataFrame.
 
     References
     ----------
@@ -136,7 +147,7 @@ class LLPBeliefPropagationClassifier(BagClassifier):
         X: ArrayLike,
         y: ArrayLike | None = None,
         *,
-        bags: ArrayLike | Bags | None = None,
+        bags: ArrayLike | Bags | sparray | None = None,
         proportions: Values | None = None,
         counts: Values | CountPotential | None = None,
         graph: sparray | None = None,
@@ -147,11 +158,11 @@ class LLPBeliefPropagationClassifier(BagClassifier):
         ----------
         X : array_like of shape (n_rows, n_features)
         y : array_like of shape (n_rows,), optional
-            Labels of two classes, each row a bag of one.  Not looked at if `bags` is given.
-        bags : array_like of shape (n_rows,) or Bags, optional
-            The bag of each row, see `read_bags`.
+            Labels, each row a bag of one.  Not looked at if `bags` is given.
+        bags : array_like of shape (n_rows,), Bags or sparse matrix of shape (n_bags, n_rows), optional
+            The bag of each row, see `read_bags`; or a membership, for bags that overlap.
         proportions, counts : optional
-            One of them with `bags`, see `read_counts`.
+            One of them with `bags`, see `read_factor`.
         graph : sparse matrix of shape (n_rows, n_rows), optional
             Symmetric weights to use in place of nearest neighbours, in all rounds.
 
@@ -170,16 +181,15 @@ class LLPBeliefPropagationClassifier(BagClassifier):
             If belief propagation does not converge.
         """
         rows, factor = self._read_fit(X, y, bags, proportions, counts)
+        if graph is not None:
+            check_graph(graph, rows.shape[0])
         self._check_parameters()
-        softened = factor
-        if self.bag_strength is not None and not isinstance(counts, CountPotential):
-            penalty = QuadraticCount(factor.expected_counts(), self.bag_strength)
-            softened = count_factor(factor.index, penalty, rows.shape[0])
+        softened = self._softened(factor, counts)
         self._scaler = StandardScaler().fit(rows)
         rows = self._scaler.transform(rows)
         estimator = self.estimator
         if estimator is None:
-            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+            seed = int(random_state_of("random_state", self.random_state).randint(np.iinfo(np.int32).max))
             estimator = MLPClassifier((128, 64), early_stopping=False, max_iter=15, random_state=seed)
         learned, self.beliefs_ = rows, []
         for iteration in range(self.n_rounds):
@@ -193,13 +203,28 @@ class LLPBeliefPropagationClassifier(BagClassifier):
                     warnings.simplefilter("ignore", ConvergenceWarning)
                 self.estimator_ = fit_soft_labels(estimator, rows, targets)
         self.n_iter_ = beliefs.n_iter
-        self.transduce_proba_ = np.stack([1 - beliefs.probabilities, beliefs.probabilities], axis=1)
+        self.transduce_proba_ = class_probabilities(beliefs.logits)
         return self
 
     def decision_function(self, X: ArrayLike) -> Floats:
-        """Return the log odds of `classes_[1]`, shape (n_rows,)."""
+        """Return log odds of `classes_[1]`, shape (n_rows,), or logits of all, (n_rows, n_classes)."""
         rows = self._read_predict(X)
-        return positive_logits(self.estimator_, self._scaler.transform(rows))
+        return soft_label_logits(self.estimator_, self._scaler.transform(rows), self.classes_.size)
+
+    def _softened(self, factor: Factor, counts: Values | CountPotential | None) -> Factor:
+        """Return the factor whose counts may be missed at a price."""
+        alike = isinstance(factor, ClassCountFactor) or isinstance(factor.index, BagMembership)
+        if alike and (self.bag_factor == "pairwise" or self.targets == "count"):
+            raise ValueError(
+                '`bag_factor="pairwise"` and `targets="count"` must be for two classes in bags that do not '
+                'overlap; got others. Use "count" and "soft".'
+            )
+        if isinstance(factor, ClassCountFactor) or isinstance(counts, CountPotential):
+            return factor
+        if self.bag_strength is None:
+            return factor
+        penalty = QuadraticCount(factor.expected_counts(), self.bag_strength)
+        return count_factor(factor.index, penalty, factor.index.n_rows)
 
     def _check_parameters(self) -> None:
         check_one_of("bag_factor", self.bag_factor, ("count", "pairwise"))
@@ -221,11 +246,10 @@ class LLPBeliefPropagationClassifier(BagClassifier):
             return self.embed(self.estimator_, rows)
         return last_hidden_layer(self.estimator_, rows)
 
-    def _propagate(
-        self, learned: Floats, factor: CountFactor, softened: CountFactor, graph: sparray | None
-    ) -> Beliefs:
+    def _propagate(self, learned: Floats, factor: Factor, softened: Factor, graph: sparray | None) -> Beliefs:
         """Return the marginals with neighbours in `learned`, or in `graph` if it is given."""
-        logits = np.zeros(learned.shape[0])
+        n_classes = self.classes_.size
+        logits = np.zeros(learned.shape[0] if n_classes == 2 else (learned.shape[0], n_classes))
         couplings = None
         if self.coupling > 0:
             if graph is None:
@@ -233,8 +257,8 @@ class LLPBeliefPropagationClassifier(BagClassifier):
                     learned, n_neighbors=self.n_neighbors, metric=self.metric, weights=self.weights
                 )
             couplings = graph * self.coupling
-        own: CountFactor | None = softened
-        if self.bag_factor == "pairwise":
+        own: Factor | None = softened
+        if self.bag_factor == "pairwise" and isinstance(factor.index, BagIndex):
             logits, pairs = pairwise_counts(
                 factor.index, factor.expected_counts(), float(self.bag_strength or 0)
             )

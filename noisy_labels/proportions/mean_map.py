@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 
 from noisy_labels.proportions.bag_classifier import CountScoreClassifier
 from noisy_labels.proportions.bag_labels import BagIndex
+from noisy_labels.proportions.bag_membership import BagMembership
 from noisy_labels.proportions.count_messages import CountFactor
 from noisy_labels.proportions.input_scales import two_deviation_scales
 from sparse_data.checks import check_in_range
@@ -125,12 +126,15 @@ class MeanMap(CountScoreClassifier):
     array([0, 1])
     """
 
+    _several_classes = False
+    _overlapping = False
+
     def __init__(self, penalty: float = 10.0) -> None:
         self.penalty = penalty
 
     def _fit_logits(self, rows: Floats, factor: CountFactor, *, bagged: bool) -> Floats:
         del bagged
-        check_in_range("penalty", self.penalty, 0, closed="neither")
+        check_in_range("penalty", self.penalty, 0, 1e12, closed="right")
         centre, scales = rows.mean(axis=0), two_deviation_scales(rows)
         weights, self.loss_ = self._fit_weights((rows - centre) / scales, factor)
         self.coef_ = 2 * weights[:-1] / scales
@@ -147,5 +151,5 @@ class MeanMap(CountScoreClassifier):
         share = float(shares @ factor.index.sizes / rows.shape[0])
         return fit_to_operator(rows, operator, share, penalty=self.penalty)
 
-    def _operator(self, rows: Floats, index: BagIndex, shares: Floats) -> Floats:
+    def _operator(self, rows: Floats, index: BagIndex | BagMembership, shares: Floats) -> Floats:
         return mean_operator(index.means(rows), shares, index.sizes)

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from sparse_data.checks import check_count, check_finite, check_ndim, check_one_of
+from sparse_data.checks import check_count, check_moderate, check_ndim, check_nonempty, check_one_of
 
 Metric = Literal["cosine", "euclidean"]
 Weights = Literal["symmetric", "raw"]
@@ -76,7 +76,9 @@ def neighbour_graph(
            [0.368, 0.   , 0.018],
            [0.   , 0.018, 0.   ]])
     """
-    rows = check_ndim("X", check_finite("X", X), 2).astype(np.float64)
+    rows = check_ndim("X", check_moderate("X", X), 2).astype(np.float64)
+    if len(rows):
+        check_nonempty("X", rows, "Give each row at least one feature.")
     check_count("n_neighbors", n_neighbors)
     check_one_of("metric", metric, ("cosine", "euclidean"))
     check_one_of("weights", weights, ("symmetric", "raw"))

@@ -57,8 +57,8 @@ class DiscreteLaplaceCount(CountPotential):
     def _log_potential(self, count: Ints, size: Ints, bag: Ints, sizes: Ints) -> ArrayLike:
         noisy = one_a_bag("counts", self.counts, sizes)
         epsilon = positive_a_bag("epsilon", self.epsilon, sizes)
-        check_in_range("sensitivity", self.sensitivity, 0, closed="neither")
-        return -np.abs(noisy[bag] - count) * epsilon[bag] / self.sensitivity
+        sensitivity = float(check_in_range("sensitivity", self.sensitivity, 0, closed="neither"))
+        return -np.abs(noisy[bag] - count) * epsilon[bag] / sensitivity
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,15 +83,16 @@ class SuppressedCount(CountPotential):
 
     @np.errstate(over="ignore")  # what is infinitely far is impossible
     def _log_potential(self, count: Ints, size: Ints, bag: Ints, sizes: Ints) -> ArrayLike:
-        check_in_range("epsilon", self.epsilon, 0, closed="neither")
+        # An unsigned number has no negative.
+        epsilon = float(check_in_range("epsilon", self.epsilon, 0, closed="neither"))
         check_in_range("threshold", self.threshold)
         noisy = one_a_bag("counts", self.counts, sizes, finite=False)[bag]
         spare = np.floor(self.threshold) - 1.0 - count  # the largest noise with which T stays below τ
-        if np.isinf(self.epsilon):
+        if np.isinf(epsilon):
             return np.where(np.where(np.isnan(noisy), spare >= 0, noisy == count), 0.0, -np.inf)
-        decay = np.exp(-self.epsilon)
+        decay = np.exp(-epsilon)
         # P(noise <= k) of the two-sided geometric distribution, on either side of zero.
         above = np.log1p(-(decay ** (np.maximum(spare, 0) + 1)) / (1 + decay))
-        below = self.epsilon * np.minimum(spare, 0) - np.log1p(decay)
+        below = epsilon * np.minimum(spare, 0) - np.log1p(decay)
         withheld = np.where(spare >= 0, above, below)
-        return np.where(np.isnan(noisy), withheld, -np.abs(noisy - count) * self.epsilon)
+        return np.where(np.isnan(noisy), withheld, -np.abs(noisy - count) * epsilon)

@@ -46,6 +46,9 @@ class SmoothedProportions(CountScoreClassifier):
     True
     """
 
+    _several_classes = False
+    _overlapping = False
+
     def __init__(self, n_neighbors: int = 200) -> None:
         self.n_neighbors = n_neighbors
 
@@ -55,7 +58,8 @@ class SmoothedProportions(CountScoreClassifier):
         self._scaler = StandardScaler().fit(rows)
         k = min(self.n_neighbors, rows.shape[0] - 1)
         self._search = NearestNeighbors(n_neighbors=k).fit(self._directions(rows))
-        of_row = (factor.expected_counts() / factor.index.sizes)[factor.index.codes]
+        sizes = factor.index.sizes
+        of_row = factor.index.of_rows(np.repeat(factor.expected_counts() / sizes, sizes))
         neighbours = self._search.kneighbors(return_distance=False)
         self._once = of_row[neighbours].mean(axis=1)
         scores = self._once[neighbours].mean(axis=1)

@@ -11,31 +11,32 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyClassifier
 from sklearn.utils.validation import has_fit_parameter
 
-from noisy_labels.proportions.count_messages import CountFactor
+from noisy_labels.proportions.bag_factor import Factor
+from noisy_labels.proportions.bag_membership import BagMembership
 
 Floats = NDArray[np.float64]
 Decoding = Literal["soft", "threshold", "count"]
 
 
 def fit_soft_labels(estimator: BaseEstimator, X: Floats, positive: Floats) -> Any:
-    r"""Return a clone of a classifier fitted to every row as both classes, weighted by their probabilities.
+    r"""Return a clone of a classifier fitted to every row as each class, weighted by its probability.
 
     Where one class alone has any weight, the answer is constant.
 
-    .. math:: \min_f \sum_i q_i\, \ell(f(x_i), 1) + (1 - q_i)\, \ell(f(x_i), 0)
+    .. math:: \min_f \sum_i \sum_k q_{ik}\, \ell(f(x_i), k)
 
     Parameters
     ----------
     estimator : classifier
         With `sample_weight` in `fit`, and `predict_proba`.
     X : float array of shape (n_rows, n_features)
-    positive : float array of shape (n_rows,)
-        q, P(y = 1).
+    positive : float array of shape (n_rows,) or (n_rows, n_classes)
+        q: P(y = 1), or P(class).
 
     Returns
     -------
     estimator
-        Fitted to classes 0 and 1.
+        Fitted to classes 0, 1, ...
 
     Raises
     ------
@@ -47,10 +48,11 @@ def fit_soft_labels(estimator: BaseEstimator, X: Floats, positive: Floats) -> An
             "`estimator` must be a classifier with sample_weight in fit and with predict_proba; got "
             f"{type(estimator).__name__}. Take LogisticRegression or HistGradientBoostingClassifier, say."
         )
-    weights = np.concatenate([1 - positive, positive])
+    of_classes = [1 - positive, positive] if positive.ndim == 1 else list(positive.T)
+    weights = np.concatenate(of_classes)
     kept = weights > 0
-    rows = np.concatenate([X, X])[kept]
-    labels = np.repeat([0, 1], positive.size)[kept]
+    rows = np.concatenate([X] * len(of_classes))[kept]
+    labels = np.repeat(np.arange(len(of_classes)), positive.shape[0])[kept]
     if labels[0] == labels[-1]:
         return DummyClassifier().fit(rows, labels)  # many classifiers refuse a single class
     return clone(estimator).fit(rows, labels, sample_weight=weights[kept])
@@ -64,26 +66,47 @@ def positive_logits(model: Any, X: Floats) -> Floats:
     return np.asarray(np.clip(logit(model.predict_proba(X)[:, column[0]]), -30.0, 30.0))
 
 
-def decode_labels(positive: Floats, factor: CountFactor, decoding: Decoding) -> Floats:
+def soft_label_logits(model: Any, X: Floats, n_classes: int) -> Floats:
+    """Return log odds of class 1, shape (n_rows,), or of more than two classes logits of all."""
+    if n_classes == 2:
+        return positive_logits(model, X)
+    logits = np.full((X.shape[0], n_classes), -30.0)
+    logits[:, model.classes_] = np.log(np.maximum(model.predict_proba(X), np.exp(-30.0)))
+    return logits
+
+
+def decode_labels(positive: Floats, factor: Factor, decoding: Decoding) -> Floats:
     """Return labels to learn from: probabilities as they are, thresholded, or as many as the counts say.
 
     Parameters
     ----------
-    positive : float array of shape (n_rows,)
-        P(y = 1).
-    factor : CountFactor
+    positive : float array of shape (n_rows,) or (n_rows, n_classes)
+        P(y = 1), or P(class).
+    factor : CountFactor or ClassCountFactor
     decoding : {"soft", "threshold", "count"}
-        "threshold" is 1 from a half on; "count" is 1 for the likeliest rows of each bag, as many as its
-        expected count rounded.
+        "threshold" is 1 from a half on, or for the likeliest class; "count" is 1 for the likeliest rows of
+        each bag, as many as its expected count rounded: of two classes, in bags that do not overlap.
 
     Returns
     -------
-    float array of shape (n_rows,)
+    float array of the shape of `positive`
+
+    Raises
+    ------
+    ValueError
+        For "count" with several classes or bags that overlap.
     """
     if decoding == "soft":
         return positive
+    if decoding == "threshold" and positive.ndim == 2:
+        return np.asarray(np.eye(positive.shape[1])[positive.argmax(axis=1)])
     if decoding == "threshold":
         return np.asarray(positive >= 0.5, dtype=np.float64)
+    if positive.ndim == 2 or isinstance(factor.index, BagMembership):
+        raise ValueError(
+            'Labels by "count" must be of two classes, in bags that do not overlap; got others. Use "soft" '
+            'or "threshold".'
+        )
     codes = factor.index.codes
     order = np.lexsort((-positive, codes))
     offsets = factor.index.rows.offsets

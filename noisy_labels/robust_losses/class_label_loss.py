@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from sparse_data.type_checks import check_flag, check_type
+
 Tensor = Any  # a tensor of whichever backend Keras runs on
 
 
@@ -104,6 +106,11 @@ def loss_dtype(dtype: Any) -> str:
     return str(keras.backend.result_type(asked, "float32"))
 
 
+def check_reduction(reduction: Any) -> None:
+    """Raise TypeError for what is no name: Keras looks it up without a word of the argument."""
+    check_type("reduction", reduction, (str, type(None)), "Pass one of Keras, such as 'sum'.")
+
+
 class ClassLabelLoss(keras.losses.Loss):
     """A loss that subclasses state for targets and log-probabilities, as `rows`.
 
@@ -123,8 +130,9 @@ class ClassLabelLoss(keras.losses.Loss):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
+        check_reduction(reduction)
         super().__init__(name=name, reduction=reduction, dtype=loss_dtype(dtype))
-        self.from_logits = from_logits
+        self.from_logits = check_flag("from_logits", from_logits)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each row.

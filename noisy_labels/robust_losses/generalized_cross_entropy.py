@@ -8,8 +8,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from noisy_labels.robust_losses.class_label_loss import class_targets, log_probabilities, loss_dtype
+from noisy_labels.robust_losses.class_label_loss import (
+    check_reduction,
+    class_targets,
+    log_probabilities,
+    loss_dtype,
+)
 from sparse_data.checks import check_in_range
+from sparse_data.type_checks import check_flag
 
 Tensor = Any  # a tensor of whichever backend Keras runs on
 
@@ -108,8 +114,9 @@ class GeneralizedCrossEntropy(keras.losses.CategoricalGeneralizedCrossEntropy):
         dtype: Any = None,
     ) -> None:
         check_in_range("q", q, 0, 1, closed="neither")
+        check_reduction(reduction)
         super().__init__(q=q, reduction=reduction, name=name, dtype=loss_dtype(dtype))
-        self.from_logits = from_logits
+        self.from_logits = check_flag("from_logits", from_logits)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each row.

@@ -9,6 +9,7 @@ from keras import ops
 
 from noisy_labels.robust_losses.row_loss_model import RowLoss
 from sparse_data.checks import check_in_range
+from sparse_data.type_checks import check_layer_seed
 
 Tensor = Any  # a tensor of whichever backend Keras runs on
 
@@ -137,6 +138,7 @@ class SparseOverParameterization(RowLoss):
     ) -> None:
         check_in_range("u_rate", u_rate, 0)
         check_in_range("v_rate", v_rate, 0)
+        check_layer_seed("seed", seed)
         super().__init__(n_rows, n_classes, **kwargs)
         self.u_rate, self.v_rate, self.seed = u_rate, v_rate, seed
         start = keras.initializers.RandomNormal(stddev=_SPREAD, seed=keras.random.SeedGenerator(seed))

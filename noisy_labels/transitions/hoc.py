@@ -10,9 +10,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from sparse_data.checks import (
     check_count,
-    check_finite,
     check_ids_in_range,
     check_integers,
+    check_moderate,
     check_ndim,
     check_same_length,
 )
@@ -70,7 +70,7 @@ def transition_hoc(
     ([[1.0, 0.0], [0.0, 1.0]], [0.5, 0.5])
     """
     check_count("max_iter", max_iter)
-    points = check_finite("features", check_ndim("features", features, 2)).astype(np.float64)
+    points = check_moderate("features", check_ndim("features", features, 2)).astype(np.float64)
     check_count("the number of rows of features", len(points), 3)
     codes = check_ndim("labels", check_integers("labels", labels), 1)
     check_same_length(labels=codes, features=points)

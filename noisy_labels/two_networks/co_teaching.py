@@ -9,7 +9,6 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import softmax
-from sklearn.utils import check_random_state
 from tqdm.auto import tqdm
 
 from noisy_labels.confident_learning.label_folds import label_folds
@@ -30,7 +29,7 @@ from noisy_labels.two_networks.paired_training import (
     validation_path,
 )
 from sparse_data.checks import check_count, check_in_range, check_one_of
-from sparse_data.type_checks import check_seed
+from sparse_data.type_checks import random_state_of
 
 EXCHANGES: dict[str, Callable[[], TrainingRule]] = {"halves": DisjointHalves, "batch": SharedBatch}
 MOST_FORGOTTEN = 0.95  # an estimated rate must leave something to learn from
@@ -189,7 +188,7 @@ class CoTeachingClassifier(PairedClassifier):
             If the loss becomes infinite or NaN.
         """
         self._check_parameters()
-        seed = int(check_random_state(check_seed("random_state", self.random_state)).randint(2**31 - 1))
+        seed = int(random_state_of("random_state", self.random_state).randint(2**31 - 1))
         rows = self._read(X, y, validation_data, "clean" if clean_validation else "noisy", seed)
         estimate = self.noise_rate == "estimate"
         total = self.epochs * (1 + FOLDS * estimate) + self.exchange_epochs

@@ -8,7 +8,6 @@ from typing import Any, Self
 import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 from tqdm.auto import tqdm
 
 from noisy_labels.two_networks.divided_batches import Augment, DividedBatches
@@ -18,7 +17,7 @@ from noisy_labels.two_networks.mix_match import MixMatch, WarmUp
 from noisy_labels.two_networks.paired_classifier import BuildModel, Compression, PairedClassifier
 from noisy_labels.two_networks.paired_training import Stage, falling_rates, train_stage, validation_path
 from sparse_data.checks import check_count, check_in_range, check_one_of
-from sparse_data.type_checks import check_seed
+from sparse_data.type_checks import random_state_of
 
 
 class DivideMixClassifier(PairedClassifier):
@@ -163,7 +162,7 @@ class DivideMixClassifier(PairedClassifier):
         self._check_parameters()
         if is_dataset(X):
             raise TypeError(f"`X` must be an array; got {type(X).__name__}. Load the rows into memory.")
-        seed = int(check_random_state(check_seed("random_state", self.random_state)).randint(2**31 - 1))
+        seed = int(random_state_of("random_state", self.random_state).randint(2**31 - 1))
         rows = self._read(X, y, validation_data, "clean" if clean_validation else "noisy", seed)
         networks = self._build(rows, seed)
         with tqdm(total=self.epochs + self.mix_epochs, desc="DivideMix", disable=not self.verbose) as bar:

@@ -30,6 +30,7 @@ from noisy_labels.two_networks.pair_building import build_pair
 from noisy_labels.two_networks.paired_networks import PairedNetworks
 from noisy_labels.two_networks.paired_training import Validation, predict_in_blocks
 from sparse_data.checks import check_count, check_in_range
+from sparse_data.type_checks import naming
 
 BuildModel = Callable[[tuple[int, ...]], keras.Model]
 Compression: TypeAlias = float | keras.layers.Layer | None
@@ -92,7 +93,8 @@ class PairedClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
         if is_dataset(X):
             blocks = [predict_in_blocks(self.networks_, x)[0] for x, _ in checked_batches(X)]
             return np.concatenate(blocks).astype(np.float64)
-        x = validate_data(self, X, reset=False, allow_nd=True)
+        with naming("X", "rows of numbers, as in `fit`"):
+            x = validate_data(self, X, reset=False, allow_nd=True)
         if x.shape[1:] != self.networks_.first.input_shape[1:]:
             raise ValueError(
                 f"`X` must hold rows of shape {self.networks_.first.input_shape[1:]}, as in training; got "
@@ -104,7 +106,7 @@ class PairedClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
         """Check the parameters that all such classifiers have."""
         check_count("epochs", self.epochs)
         check_count("batch_size", self.batch_size, 2)
-        check_in_range("learning_rate", self.learning_rate, 0, closed="neither")
+        check_in_range("learning_rate", self.learning_rate, 0, 1e30, closed="right")
         check_in_range("momentum", self.momentum, 0, 1, closed="left")
         check_in_range("weight_decay", self.weight_decay, 0)
         check_in_range("validation_fraction", self.validation_fraction, 0, 1, closed="left")
@@ -148,8 +150,9 @@ class PairedClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
             )
         if is_dataset(X):
             return self._read_dataset(X, y, validation_data, kind)
-        x, labels = validate_data(self, X, y, allow_nd=True)
-        check_classification_targets(labels)
+        with naming("X", "rows of numbers, and `y` a label for each"):
+            x, labels = validate_data(self, X, y, allow_nd=True)
+            check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if self.classes_.size < 2:
             raise ValueError(

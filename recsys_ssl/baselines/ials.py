@@ -15,8 +15,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from recsys_ssl.factor_recommender import FactorRecommender
 from sparse_data import checks
 from sparse_data.datasets import Interactions
+from sparse_data.type_checks import check_seed
 
 PIECES_A_THREAD = 8
+_LARGEST = 1e30  # vectors are float32
 
 
 class IALS(FactorRecommender):
@@ -99,12 +101,12 @@ class IALS(FactorRecommender):
         checks.check_count("dim", self.dim)
         checks.check_count("n_iterations", self.n_iterations)
         checks.check_in_range("regularization", self.regularization, 0, closed="neither")
-        checks.check_in_range("unobserved_weight", self.unobserved_weight, 0)
+        checks.check_in_range("unobserved_weight", self.unobserved_weight, 0, _LARGEST)
         checks.check_in_range("frequency_exponent", self.frequency_exponent, 0)
-        checks.check_in_range("init_scale", self.init_scale, 0, closed="neither")
+        checks.check_in_range("init_scale", self.init_scale, 0, _LARGEST, closed="right")
         if self.n_gradient_steps is not None:
             checks.check_count("n_gradient_steps", self.n_gradient_steps)
-        generator = np.random.default_rng(self.random_state)
+        generator = np.random.default_rng(check_seed("random_state", self.random_state))
         scale = self.init_scale / np.sqrt(self.dim)
         shape = (self.item_ids_.size, self.dim)
         # Only the items need a start: the first half step solves for the users.
@@ -129,14 +131,19 @@ class IALS(FactorRecommender):
         n_rows, n_fixed = log.shape
         gram = np.float32(self.unobserved_weight) * (fixed.T @ fixed)
         counts = np.diff(log.indptr)
-        ridge = self.regularization * (counts + self.unobserved_weight * n_fixed) ** self.frequency_exponent
+        with np.errstate(over="ignore"):
+            rated = counts + float(self.unobserved_weight) * n_fixed
+            ridge = float(self.regularization) * rated ** float(self.frequency_exponent)
+        checks.check_in_range(
+            "regularization by `unobserved_weight` and `frequency_exponent`", ridge.max(), 0, _LARGEST
+        )
         # Pieces of equal work: a row costs its entries and, for the factorisation, some dim / 3 more.
         work = np.cumsum(counts + self.dim / 3)
         n_pieces = min(n_rows, PIECES_A_THREAD * pool._max_workers)
         cuts = np.searchsorted(work, np.linspace(0, work[-1], n_pieces + 1)[1:-1])
         bounds = np.concatenate([[0], cuts, [n_rows]])
         arrays = (log.indptr, log.indices, log.data, fixed, gram, ridge.astype(np.float32), out)
-        steps = 0 if self.n_gradient_steps is None else self.n_gradient_steps
+        steps = 0 if self.n_gradient_steps is None else int(self.n_gradient_steps)
         jobs = [
             pool.submit(_solve_rows, int(start), int(stop), steps, *arrays)
             for start, stop in itertools.pairwise(bounds)

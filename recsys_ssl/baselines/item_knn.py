@@ -57,7 +57,7 @@ class ItemKNN(Recommender):
     def _fit(self, weights: csr_array, interactions: Interactions) -> None:
         del interactions
         checks.check_count("n_neighbors", self.n_neighbors)
-        checks.check_in_range("shrinkage", self.shrinkage, 0)
+        checks.check_in_range("shrinkage", self.shrinkage, 0, 1e30, hint="Weights are float32.")
         self.weights_ = weights
         n_items = weights.shape[1]
         norms = np.sqrt(weights.multiply(weights).sum(axis=0)).astype(np.float32)

@@ -73,6 +73,7 @@ def dcmt_cvr_loss(
     >>> round(float(dcmt_cvr_loss([0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [1, 0], [1, 0])), 4)
     1.3863
     """
+    weight = checks.check_in_range("counterfactual_weight", counterfactual_weight, low=0)
     ctr, cvr, twin, clicks = as_rows(ctr_logits, cvr_logits, counterfactual_logits, clicks)
     settings: dict[str, Any] = {
         "sample_weight": sample_weight,
@@ -83,7 +84,7 @@ def dcmt_cvr_loss(
     # Not clicked with probability 1 - sigma(l) = sigma(-l), and a label that is always 1.
     counterfactual = inverse_propensity_loss(-ctr, twin, 1 - clicks, ops.ones_like(clicks), **settings)
     gap = weighted_mean(ops.abs(1 - ops.sigmoid(cvr) - ops.sigmoid(twin)), sample_weight)
-    return factual + counterfactual + counterfactual_weight * gap
+    return factual + counterfactual + weight * gap
 
 
 def dcmt_loss(
@@ -123,6 +124,7 @@ def dcmt_loss(
     >>> round(float(dcmt_loss([0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [1, 0], [1, 0])), 4)
     2.9164
     """
+    cvr_weight = checks.check_in_range("cvr_weight", cvr_weight, low=0)
     labels = {"clicks": clicks, "conversions": conversions, "sample_weight": sample_weight}
     conversion = dcmt_cvr_loss(ctr_logits, cvr_logits, counterfactual_logits, **labels, **settings)
     return esmm_loss(ctr_logits, cvr_logits, ctcvr_weight=ctcvr_weight, **labels) + cvr_weight * conversion

@@ -55,6 +55,7 @@ def end_to_end_loss(
     >>> round(float(end_to_end_loss([-2.0], [0.0], [0], [0])), 4)  # 0.1269 + 0.6931 + 0.6 * 0.3808
     1.0486
     """
+    alpha = checks.check_in_range("alpha", alpha, low=0)
     ctr, ctcvr = as_rows(ctr_logits, ctcvr_logits)
     entropies = division_loss(ctr, ctcvr, clicks, conversions, sample_weight=sample_weight)
     beyond = ops.relu(ops.sigmoid(ctcvr) - ops.sigmoid(ctr))

@@ -15,7 +15,9 @@ from recsys_ssl.entire_space.funnel_labels import check_funnel_labels
 from recsys_ssl.entire_space.made_bottom import made_bottom
 from recsys_ssl.entire_space.shared_bottom import sub_seeds
 from recsys_ssl.entire_space.task_tower import TaskTower
+from recsys_ssl.feature_embedding import check_specification
 from recsys_ssl.sparse_model import SparseModel
+from sparse_data.type_checks import check_flag, check_names, check_widths
 
 Tensor = Any
 
@@ -86,15 +88,16 @@ class EntireSpaceModel(SparseModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_specification(specification)
         self.specification = [dict(entry) for entry in specification]
         self.dim = dim
-        self.hidden_units = tuple(hidden_units)
-        self.shared_tables = shared_tables
+        self.hidden_units = check_widths("hidden_units", hidden_units)
+        self.shared_tables = check_flag("shared_tables", shared_tables)
         self.dropout = dropout
         self.l2 = l2
         self.seed = seed
         if tasks is not None:
-            self.tasks = tuple(tasks)
+            self.tasks = check_names("tasks", tasks)
         number = len(self.tasks)
         width = field_width(self.specification, dim)
         if bottom is not None and not shared_tables:

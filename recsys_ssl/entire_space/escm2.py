@@ -137,6 +137,7 @@ def escm2_loss(
     0.5904
     """
     checks.check_one_of("estimator", estimator, ESTIMATORS)
+    cvr_weight = checks.check_in_range("cvr_weight", cvr_weight, low=0)
     labels = {"clicks": clicks, "conversions": conversions, "sample_weight": sample_weight}
     if estimator == "dr":
         if imputed is None:

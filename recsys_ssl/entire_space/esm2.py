@@ -98,6 +98,9 @@ def esm2_loss(
     >>> round(float(esm2_loss([0.0], [0.5], [-0.5], [-2.0], [1], [1], [0])), 4)
     2.0112
     """
+    ctr_weight = checks.check_in_range("ctr_weight", ctr_weight, low=0)
+    ctavr_weight = checks.check_in_range("ctavr_weight", ctavr_weight, low=0)
+    ctcvr_weight = checks.check_in_range("ctcvr_weight", ctcvr_weight, low=0)
     ctr, action, clicks, actions, conversions = as_rows(
         ctr_logits, action_logits, clicks, actions, conversions
     )

@@ -69,6 +69,8 @@ def esmm_loss(
     >>> round(float(esmm_loss([-1.0, 0.5], [0.2, -1.0], [0, 1], [0, 0])), 4)
     0.5653
     """
+    ctr_weight = checks.check_in_range("ctr_weight", ctr_weight, low=0)
+    ctcvr_weight = checks.check_in_range("ctcvr_weight", ctcvr_weight, low=0)
     ctr, cvr, clicks, conversions = as_rows(ctr_logits, cvr_logits, clicks, conversions)
     click = cross_entropy(ctr, clicks)
     both = product_cross_entropy(ctr, cvr, clicks * conversions)

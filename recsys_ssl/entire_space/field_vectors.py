@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from recsys_ssl.feature_embedding import FeatureEmbedding
+from recsys_ssl.feature_embedding import FeatureEmbedding, check_specification
 from sparse_data import checks
 
 Tensor = Any
@@ -23,12 +23,18 @@ def field_width(specification: Sequence[dict[str, Any]], dim: int) -> int:
         As made by :meth:`FeatureEncoder.specification`.
     dim : int
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the specification is none, or the width below 1.
+
     Examples
     --------
     >>> field_width([{"name": "id", "kind": "category", "num_rows": 7}], 18)
     18
     """
-    return len(specification) * dim
+    check_specification(specification)
+    return len(specification) * checks.check_count("dim", dim)
 
 
 @keras.saving.register_keras_serializable(package="sparselabels")

@@ -53,7 +53,11 @@ def check_funnel_labels(
         "actions": actions,
         "sample_weight": sample_weight,
     }
-    given = {name: _column(name, values) for name, values in columns.items() if values is not None}
+    given = {
+        name: _column(name, values)
+        for name, values in columns.items()
+        if values is not None or name in ("clicks", "conversions")
+    }
     checks.check_same_length(**given)
     weights = given.pop("sample_weight", None)
     labels = {name: check_binary(name, column) for name, column in given.items()}
@@ -68,7 +72,7 @@ def check_funnel_labels(
         check_weights(weights, len(weights))
 
 
-def _column(name: str, values: ArrayLike) -> NDArray[Any]:
+def _column(name: str, values: Any) -> NDArray[Any]:
     """Return a vector of numbers from one or from a column, or raise."""
     array = checks.check_nonempty(name, values)
     if array.dtype.kind not in "biuf":

@@ -88,6 +88,8 @@ def nise_loss(
     >>> round(float(nise_loss([-1.0, 0.5], [0.2, -1.0], [0, 1], [0, 0])), 4)  # twice the loss of clicks
     0.7873
     """
+    alpha = checks.check_in_range("alpha", alpha, low=0)
+    beta = checks.check_in_range("beta", beta, low=0)
     ctr, clicks = as_rows(ctr_logits, clicks)
     click = weighted_mean(cross_entropy(ctr, clicks), sample_weight)
     conversion = nise_cvr_loss(cvr_logits, clicks, conversions, sample_weight=sample_weight)

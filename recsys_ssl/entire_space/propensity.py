@@ -9,6 +9,7 @@ from keras import ops
 from recsys_ssl.entire_space.batch_rows import as_rows, weighted_mean
 from recsys_ssl.entire_space.log_probabilities import cross_entropy
 from sparse_data import checks
+from sparse_data.type_checks import check_flag
 
 Tensor = Any
 
@@ -87,6 +88,7 @@ def inverse_propensity_loss(
     >>> round(float(inverse_propensity_loss([0.0, 0.0], [0.0, 0.0], [1, 0], [1, 0])), 4)
     0.6931
     """
+    check_flag("self_normalised", self_normalised)
     cvr, clicks, conversions = as_rows(cvr_logits, clicks, conversions)
     weight = clicks / propensity(ctr_logits, min_propensity=min_propensity)
     found = cross_entropy(cvr, conversions)

@@ -14,7 +14,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from sparse_data import checks
-from sparse_data.type_checks import check_seed
+from sparse_data.type_checks import check_seed, check_widths
 
 Tensor = Any
 
@@ -87,7 +87,7 @@ class Experts(keras.layers.Layer):
         super().__init__(**kwargs)
         self.input_width = checks.check_count("input_width", input_width)
         self.num_experts = checks.check_count("num_experts", num_experts)
-        self.units = tuple(checks.check_count("units", width) for width in units)
+        self.units = check_widths("units", units)
         checks.check_nonempty("units", self.units, hint="Give the width of a layer.")
         self.dropout = checks.check_in_range("dropout", dropout, low=0, high=1, closed="left")
         self.seed = seed

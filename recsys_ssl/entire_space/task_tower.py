@@ -10,6 +10,7 @@ from keras import ops
 
 from recsys_ssl.entire_space.shared_bottom import sub_seeds
 from sparse_data import checks
+from sparse_data.type_checks import check_widths
 
 Tensor = Any
 
@@ -53,7 +54,7 @@ class TaskTower(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.input_width = checks.check_count("input_width", input_width)
-        self.hidden_units = tuple(checks.check_count("hidden_units", units) for units in hidden_units)
+        self.hidden_units = check_widths("hidden_units", hidden_units)
         self.dropout = checks.check_in_range("dropout", dropout, low=0, high=1, closed="left")
         self.seed = seed
         self.hidden: list[Any] = []

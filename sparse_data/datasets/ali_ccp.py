@@ -128,6 +128,7 @@ class AliCCP:
     def read_block(self, place: int) -> Impressions:
         """Return the impressions of one block."""
         starts, lines, _ = self._blocks
+        place = check_count("place", place, 0, maximum=len(starts) - 2)
         block = line_block(self.skeleton, start=int(starts[place]), stop=int(starts[place + 1]))
         return self._parse(block, int(lines[place]))[0]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sparse_data.bags import Bags
 from sparse_data.checks import check_finite, check_ndim, check_no_missing, check_same_length
-from sparse_data.type_checks import check_names, check_type
+from sparse_data.type_checks import check_names, check_type, naming
 
 Column: TypeAlias = NDArray[Any] | Bags
 
@@ -73,7 +73,8 @@ def raw_columns(frame: Any) -> dict[str, Any]:
     import narwhals as nw
 
     try:
-        table = nw.from_native(frame, eager_only=True)
+        with naming("frame", "a table that names each column once"):
+            table = nw.from_native(frame, eager_only=True)
     except TypeError:
         raise TypeError(
             "`frame` must be a pandas, polars or pyarrow table or a mapping of columns; "
@@ -237,3 +238,5 @@ def _is_missing(value: object) -> bool:
         return bool(value != value)  # NaN and NaT differ from themselves
     except TypeError:  # pandas.NA refuses to be a truth value
         return True
+    except ValueError:  # a matrix as a value has no single truth value, and is not missing
+        return False

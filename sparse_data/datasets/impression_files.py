@@ -117,7 +117,7 @@ class ImpressionFiles:
 
     def read_block(self, place: int) -> Impressions:
         """Return the impressions of one block."""
-        block = self._blocks[place]
+        block = self._blocks[check_count("place", place, 0, maximum=len(self._blocks) - 1)]
         with errors_of(block.path):
             table = self._read_row_group(block) if _is_parquet(block.path) else self._read_lines(block)
             if len(table) != block.length:

@@ -158,6 +158,10 @@ def make_interactions(
     item_factors = rng.normal(size=(n_items, dim))
     weights = (1.0 + rng.permutation(n_items)) ** -float(power)
     popularity: NDArray[np.float64] = weights / weights.sum()
+    if not popularity.all():
+        raise ValueError(
+            f"`power` must leave each of {n_items} items popularity above 0; got {power}. Pass less."
+        )
     user_ids, item_ids = _draw_log(
         user_factors, item_factors, np.log(popularity), affinity, n_interactions, rng
     )

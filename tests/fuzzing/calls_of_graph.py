@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from entry_points import Call, calling
-from torch_geometric.data import Data
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.nn import GCN
 
 import graph
@@ -26,8 +30,8 @@ def _data(**changes: Any) -> Data:
 def _ticket(kind: Any, name: str, **settings: Any) -> Call:
     """Find a ticket; the parts of the graph and the settings are spoilt."""
 
-    def run(x: Any, edge_index: Any, y: Any, train_mask: Any, **options: Any) -> Any:
-        network = GCN(6, 4, 2, out_channels=2)
+    def run(x: Any, edge_index: Any, y: Any, train_mask: Any, model: Any, **options: Any) -> Any:
+        network = GCN(6, 4, 2, out_channels=2) if model is None else model
         return kind(network, **options).fit(_data(x=x, edge_index=edge_index, y=y, train_mask=train_mask))
 
     common = {
@@ -38,11 +42,59 @@ def _ticket(kind: Any, name: str, **settings: Any) -> Call:
         "seed": 0,
         "epochs": 2,
     }
-    parts = {"x": torch.eye(6), "edge_index": EDGES, "y": LABELS, "train_mask": TRAIN}
+    parts = {"x": torch.eye(6), "edge_index": EDGES, "y": LABELS, "train_mask": TRAIN, "model": None}
     sparsities = {"edge_sparsity": 0.34, "weight_sparsity": 0.5}
     found = calling(name, kind, model=None, slow=True)
     arguments = {**common, **sparsities, **settings, **parts}
     return Call(name, run, arguments, found.errors, slow=True)
+
+
+def _link_ticket() -> Call:
+    """Find a ticket for links; what is spoilt is one of the three graphs."""
+    pairs = {
+        "edge_label": torch.tensor([1, 0, 1, 0]),
+        "edge_label_index": torch.tensor([[0, 0, 1, 2], [1, 4, 2, 3]]),
+    }
+
+    def run(data: Any, **settings: Any) -> Any:
+        graphs = [_graph_of(one) for one in data] if isinstance(data, list) else data
+        return graph.TeddyTicket(GCN(6, 4, 2), task="link", epochs=2, **settings).fit(graphs)
+
+    parts = {"x": torch.eye(6), "edge_index": EDGES, **pairs}
+    arguments = {"data": [parts, parts, parts], "edge_sparsity": 0.34, "forward": _linked, "guard": None}
+    return Call(
+        "graph.TeddyTicket", run, arguments, calling("", graph.TeddyTicket, model=None).errors, slow=True
+    )
+
+
+def _graph_of(parts: Any) -> Any:
+    named = isinstance(parts, dict) and all(isinstance(name, str) for name in parts)
+    return Data(**parts) if named else parts
+
+
+def _linked(model: Any, data: Any) -> Any:
+    return model(data.x, data.edge_index)
+
+
+def _swept(model: Any, **settings: Any) -> Any:
+    search = graph.MagnitudeTicket(GCN(6, 4, 2, out_channels=2), score="random", epochs=2)
+    return search.sweep(_data() if model is None else model, **settings)
+
+
+def _saved(path: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        _found().save(path)
+
+
+@functools.cache
+def _found() -> Any:
+    return graph.DropEdgeTicket(GCN(6, 4, 2, out_channels=2), edge_sparsity=0.3, epochs=2).fit(_data())
+
+
+def _of_two_kinds(edge_index: Any, num_nodes: Any, **settings: Any) -> Any:
+    data = HeteroData({"user": {"num_nodes": num_nodes}, "item": {"num_nodes": 6}})
+    data["user", "buys", "item"].edge_index = edge_index
+    return graph.SparsifyEdges(**settings)(data)
 
 
 def _sparsified(edge_index: Any, num_nodes: Any, **settings: Any) -> Any:
@@ -73,6 +125,13 @@ def calls() -> Iterator[Call]:
     scored = calling("graph.SparsifyEdges", graph.SparsifyEdges, ratio=0.34)
     shape = {"edge_index": EDGES, "num_nodes": 6}
     yield Call(scored.name, _sparsified, {**scored.arguments, **shape}, scored.errors)
+    yield Call(scored.name, _of_two_kinds, {**scored.arguments, **shape}, scored.errors)
+    yield _link_ticket()
+    levels = {"model": None, "levels": (1, 5), "seeds": (0,), "edge_rate": 0.05, "weight_rate": 0.1}
+    yield Call("graph.MagnitudeTicket.sweep", _swept, levels, (TypeError, ValueError), slow=True)
+    yield Call(
+        "graph.DropEdgeTicket.save", _saved, {"path": Path("ticket.pt")}, (TypeError, ValueError, OSError)
+    )
     yield calling("graph.edge_scores", graph.edge_scores, edge_index=EDGES, num_nodes=6)
     yield calling(
         "graph.graph_diagnostics", graph.graph_diagnostics, edge_index=EDGES, num_nodes=6, labels=LABELS

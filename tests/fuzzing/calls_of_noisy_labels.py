@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +15,8 @@ import pandas as pd
 from entry_points import Call, calling, fitting, layer, method
 from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 import noisy_labels as nl
 
@@ -54,7 +58,7 @@ def _confident_learning() -> Iterator[Call]:
     yield method("noisy_labels.ConfidentJoint.partial_fit", nl.ConfidentJoint, **both)
     yield calling("noisy_labels.ConfidentJoint", nl.ConfidentJoint)
     settings = {
-        "estimator": LogisticRegression(),
+        "estimator": DecisionTreeClassifier(max_depth=2),
         "cv": 2,
         "n_rounds": 1,
         "validation_folds": 0,
@@ -62,6 +66,12 @@ def _confident_learning() -> Iterator[Call]:
     }
     data = {"X": X, "y": Y}
     yield fitting("noisy_labels.ConfidentLearningClassifier", nl.ConfidentLearningClassifier, settings, data)
+    counted = nl.ConfidentJoint().partial_fit(Y, P)
+    yield method("noisy_labels.ConfidentJoint.merge", lambda: copy.deepcopy(counted), other=counted)
+    near = KNeighborsClassifier(2, algorithm="kd_tree")  # which is silent about overflow
+    classifier = nl.ConfidentLearningClassifier(**{**settings, "estimator": near}).fit(X, Y)
+    for name in ("predict", "predict_proba"):
+        yield method(f"noisy_labels.ConfidentLearningClassifier.{name}", lambda: classifier, X=X)
 
 
 def _audits() -> Iterator[Call]:
@@ -195,6 +205,22 @@ def _proportions() -> Iterator[Call]:
         propagation,
         data,
     )
+    for fitted in (
+        nl.BagRidge(),
+        nl.MeanMap(),
+        nl.SmoothedProportions(3),
+        nl.LabelProportionsClassifier(**proportions),
+        llp_bp.LLPBeliefPropagationClassifier(**propagation),
+    ):
+        fitted.fit(X, bags=BAGS, counts=COUNTS)
+        name = f"noisy_labels.{type(fitted).__name__}"
+        yield method(f"{name}.predict_proba", functools.partial(_as_it_is, fitted), X=X)
+        yield method(f"{name}.score", functools.partial(_as_it_is, fitted), **data)
+    several = {"X": X, "bags": BAGS, "counts": np.stack([COUNTS, 4 - COUNTS, 0 * COUNTS], axis=1)}
+    yield fitting("noisy_labels.BagRidge, classes", nl.BagRidge, {}, several, slow=False)
+    tables = {"X": X, "bags": csr_array(np.vstack([np.eye(3)[BAGS].T, np.eye(2)[BINARY].T]))}
+    tables["counts"] = np.array([1, 2, 3, 2, 4])
+    yield fitting("noisy_labels.BagRidge, overlapping", nl.BagRidge, {}, tables, slow=False)
     batches = {"X": X, "bags": BAGS, "proportions": COUNTS / 4}
     yield layer("noisy_labels.BagBatches", nl.BagBatches, 0, then="__getitem__", **batches)
     model = nl.BagRidge().fit(X, bags=BAGS, counts=COUNTS)
@@ -205,6 +231,12 @@ def _proportions() -> Iterator[Call]:
     yield calling(
         "noisy_labels.permuted_bag_test", nl.permuted_bag_test, **test, fixed=["estimator"], slow=True
     )
+
+
+def _with_network(kind: Any, **settings: Any) -> Any:
+    import keras
+
+    return kind(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), **settings)
 
 
 def _losses() -> Iterator[Call]:
@@ -226,8 +258,16 @@ def _losses() -> Iterator[Call]:
     }.items():  # fmt: skip
         fixed = ["name", "iterations"]
         yield layer(f"noisy_labels.{name}", getattr(nl, name), bags, shares, **settings, fixed=fixed)
+    from noisy_labels.proportions import llp_fc, llp_vat
+
+    yield layer("noisy_labels.LLPFCLoss", llp_fc.LLPFCLoss, bags, shares, prior=0.5, fixed=["name"])
+    consistent = functools.partial(_with_network, llp_vat.LLPVATModel)
+    yield calling(
+        "noisy_labels.LLPVATModel", consistent, weight=0.1, radius=1.0, probe=0.1, n_steps=1, seed=0
+    )
     for name in ("EarlyLearning", "SparseOverParameterization"):
-        yield layer(f"noisy_labels.{name}", getattr(nl, name), y, p, y, n_rows=5, n_classes=3)
+        rows = (y, p, _first_rows)
+        yield layer(f"noisy_labels.{name}", getattr(nl, name), *rows, n_rows=5, n_classes=3)
     z = np.ones((2, 4), "float32")
     yield layer("noisy_labels.CompressionDropout", nl.CompressionDropout, z, rate=0.5)
     yield layer("noisy_labels.NestedDropout", nl.NestedDropout, z, sigma=10.0)
@@ -239,6 +279,14 @@ def _losses() -> Iterator[Call]:
     row_loss = nl.EarlyLearning(n_rows=10, n_classes=3)
     wrapped = {"classifier": classifier, "row_loss": row_loss}
     yield calling("noisy_labels.RowLossModel", nl.RowLossModel, **wrapped, fixed=["name"], slow=True)
+
+
+def _first_rows(loss: Any) -> Any:
+    return np.zeros(3, dtype=np.int64)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _networks() -> Iterator[Call]:
@@ -260,19 +308,27 @@ def _networks() -> Iterator[Call]:
     for name, more in {
         "GraphCoTeachingClassifier": {}, "GraphForwardClassifier": {"transition": np.full((2, 2), 0.5)},
         "GraphGCEClassifier": {}, "GraphNetworkClassifier": {}, "NRGNNClassifier": {"n_candidates": 2},
-        "RTGNNClassifier": {"n_candidates": 2}, "ERASEClassifier": {"embedding_dim": 4},
+        "RTGNNClassifier": {"n_candidates": 2}, "ERASEClassifier": {"embedding_dim": 4, "hidden": 8},
     }.items():  # fmt: skip
         kind = getattr(nl, name)
         yield fitting(f"noisy_labels.{name}", kind, {**quick, **more}, graph, fixed=["verbose"])
     spreading = {"n_iterations": 3}
     yield fitting("noisy_labels.GraphLabelSpreading", nl.GraphLabelSpreading, spreading, graph, slow=False)
+    nodes = {"X": np.eye(6), "edge_index": EDGES}
+    for name in ("GraphNetworkClassifier", "GraphLabelSpreading", "ERASEClassifier"):
+        brief = spreading if name == "GraphLabelSpreading" else {**quick, "hidden": 8}
+        found = getattr(nl, name)(**brief).fit(**graph)
+        given = functools.partial(_as_it_is, found)
+        yield method(f"noisy_labels.{name}.predict_proba", given, **nodes)
+        if name == "ERASEClassifier":
+            yield method("noisy_labels.ERASEClassifier.transform", given, **nodes)
 
 
 def _tensors() -> Iterator[Call]:
     import torch
     from torch_geometric.data import Data
 
-    from noisy_labels.node_labels.sparse_pattern import SparsePattern
+    from sparse_data.sparse_pattern import SparsePattern
 
     z = torch.nn.functional.normalize(torch.tensor(X, dtype=torch.float32), p=1.0)
     rates = {"Z": z, "labels": torch.tensor(Y), "eps": 0.5}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from entry_points import Call, calling, fitting, layer, method
 import recsys_ssl as rs
 from recsys_ssl import splits
 from sparse_data import Bags
-from sparse_data.datasets import Impressions, Interactions
+from sparse_data.datasets import ImpressionFiles, Impressions, Interactions
 
 CLICKS = np.array([1, 1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 1])
 BUYS = np.array([1, 0, 0, 1, 0, 0, 1, 0, 0, 0, 1, 0])
@@ -180,6 +182,9 @@ def _features() -> Iterator[Call]:
     yield calling("recsys_ssl.FeatureEncoder.from_state", rs.FeatureEncoder.from_state, **state)
     yield calling("recsys_ssl.StreamedEncoder", rs.StreamedEncoder, features=declared)
     yield method("recsys_ssl.StreamedEncoder.update", lambda: rs.StreamedEncoder(declared), chunk=table)
+    streamed = rs.StreamedEncoder([rs.Dense("age")])
+    streamed.update({"age": table["age"]})
+    yield method("recsys_ssl.StreamedEncoder.encoder", lambda: streamed, min_count=1)
     yield calling("recsys_ssl.learn_encoder", rs.learn_encoder, features=declared, chunks=[table, table])
     shown = {"impressions": SHOWN, "encoder": rs.FeatureEncoder([rs.Category("ad")]).fit(SHOWN.columns)}
     yield layer(
@@ -227,6 +232,8 @@ def _recommenders() -> Iterator[Call]:
     made = "recsys_ssl.TwoTowerRetriever"
     yield method(f"{made}.recommend_for_items", lambda: model, **liked)
     yield method(f"{made}.recommend", lambda: model, user_ids=np.array(["u", "w"]), k=2)
+    new = {"items": {"item_id": np.array(["y", "z"]), "brand": np.array(["k", "m"])}}
+    yield method(f"{made}.add_items", lambda: copy.copy(model), **new)
     yield method(f"{made}.similar_items", lambda: model, item_ids=np.array(["a"]), k=2)
     brief = {
         "dim": 2,
@@ -242,6 +249,12 @@ def _recommenders() -> Iterator[Call]:
     classifier = kind(**brief).fit(**impressions)
     for name in ("predict_proba", "predict"):
         yield method(f"recsys_ssl.EntireSpaceClassifier.{name}", lambda: classifier, X=SHOWN.columns)
+    blocks = {"impressions": _in_a_file(), "weight": None}
+    yield method(
+        "recsys_ssl.EntireSpaceClassifier.fit_impressions", lambda: kind(**brief), **blocks, slow=True
+    )
+    encoded = classifier.encoder_.transform(SHOWN.columns)
+    yield method("recsys_ssl.EntireSpaceClassifier.predict_encoded", lambda: classifier, encoded=encoded)
     scored = {**impressions, "sample_weight": None}
     yield method("recsys_ssl.EntireSpaceClassifier.score", lambda: classifier, **scored)
     shown = Impressions({"user_id": list("uvwx") * 3, "item_id": list("abcd") * 3}, CLICKS, BUYS)
@@ -266,6 +279,13 @@ def _recommenders() -> Iterator[Call]:
         n_folds=2,
         fixed=["model"],
     )
+
+
+def _in_a_file() -> ImpressionFiles:
+    path = Path(tempfile.mkdtemp(prefix="impressions")) / "shown.csv"
+    rows = zip(np.tile([3, 5, 7, 5], 3), CLICKS, BUYS, strict=True)
+    path.write_text("ad,click,buy\n" + "".join(f"{ad},{click},{buy}\n" for ad, click, buy in rows))
+    return ImpressionFiles([path], click="click", conversion="buy")
 
 
 def _losses() -> Iterator[Call]:
@@ -305,10 +325,14 @@ def _losses() -> Iterator[Call]:
     yield calling("recsys_ssl.sampled_softmax_loss", rs.sampled_softmax_loss, **sampled, fixed=TENSORS)
 
 
+def _as_wide(layer: Any) -> Any:
+    return np.ones((5, layer.input_width), "float32")
+
+
 def _layers() -> Iterator[Call]:
     ids = np.array([[0, 1, 2]])
     given = {"id": np.array([0, 3, 6]), "brand": np.array([3, 4, 5])}
-    x = np.ones((5, 4), "float32")
+    x = _as_wide
     tables = ["embeddings_initializer"]
     for name, inputs, settings in (
         ("AITM", x, {"input_width": 4, "num_tasks": 2, "units": (4,)}),
@@ -333,9 +357,21 @@ def _layers() -> Iterator[Call]:
     plain = {"correction": "none", "remove_accidental_hits": False}
     yield layer("recsys_ssl.SampledSoftmax", rs.SampledSoftmax, rows, rows, **plain)
     yield layer(
-        "recsys_ssl.SelfSupervision", rs.SelfSupervision, FIELDS, then="adapt", fixed=["masks", "identifiers"]
+        "recsys_ssl.SelfSupervision",
+        rs.SelfSupervision,
+        FIELDS,
+        np.eye(2),
+        then="adapt",
+        fixed=["masks", "identifiers"],
     )
+    information = {"specification": FIELDS, "information": np.eye(2), "identifiers": ("id",)}
+    yield method("recsys_ssl.SelfSupervision.adapt", lambda: rs.SelfSupervision("cfm"), **information)
+    yield method("recsys_ssl.FeatureDropout.adapt", rs.FeatureDropout, specification=FIELDS)
+    embedding = rs.FeatureEmbedding(FIELDS, 2)
+    yield method("recsys_ssl.FeatureEmbedding.rows_of", lambda: embedding, name="id")
     table = rs.SparseEmbedding(4, 2)
+    table.build((None,))
+    yield method("recsys_ssl.SparseEmbedding.reset_rows", lambda: table, rows=np.array([1, 2]))
     yield calling("recsys_ssl.grown", rs.grown, layer=table, num_rows=6, slow=True)
     plain_table = keras.layers.Embedding(4, 2)
     plain_table.build(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def _checks() -> Iterator[Call]:
         "check_array": {"array": VALUES},
         "check_numeric": {"array": VALUES},
         "check_finite": {"array": VALUES},
+        "check_moderate": {"array": VALUES},
         "check_non_negative": {"array": VALUES},
         "check_ndim": {"array": VALUES, "ndim": 2},
         "check_nonempty": {"array": VALUES},
@@ -156,8 +158,17 @@ def _fetchers() -> Iterator[Call]:
     for name in ("aliexpress_files", "read_common_features", "read_field_pairs"):
         yield calling(f"sparse_data.datasets.{name}", getattr(datasets, name), path=nowhere)
     yield calling("sparse_data.datasets.criteo_files", datasets.criteo_files, paths=nowhere)
-    files = {"paths": [nowhere], "click": "click", "conversion": "buy"}
-    yield calling("sparse_data.datasets.ImpressionFiles", datasets.ImpressionFiles, **files)
+    path = Path(tempfile.mkdtemp(prefix="impressions")) / "shown.csv"
+    SHOWN.to_csv(path, index=False)
+    files = {"paths": [path], "click": "click", "conversion": "buy", "group": "place", "block_rows": 3}
+    made = calling("sparse_data.datasets.ImpressionFiles", datasets.ImpressionFiles, **files)
+
+    def read(**arguments: Any) -> Any:
+        return datasets.ImpressionFiles(**arguments).read_block(0)
+
+    yield Call(made.name, read, made.arguments, (*made.errors, OSError))
+    held = datasets.ImpressionFiles([path], click="click", conversion="buy")
+    yield method("sparse_data.datasets.ImpressionFiles.read_block", lambda: held, place=0)
     ali = {"skeleton": nowhere, "common": nowhere}
     yield calling("sparse_data.datasets.AliCCP", datasets.AliCCP, **ali)
 

@@ -96,11 +96,12 @@ def fitting(
 def layer(
     name: str, kind: Any, /, *inputs: Any, fixed: Iterable[str] = (), then: str = "__call__", **settings: Any
 ) -> Call:
-    """Make a layer and call it on valid input."""
+    """Make a layer and call it on valid input, or on what a function makes for the layer."""
 
     def run(**arguments: Any) -> Any:
         made = kind(**arguments)
-        return getattr(made, then)(*inputs) if inputs else made
+        given = [one(made) if callable(one) else one for one in inputs]
+        return getattr(made, then)(*given) if inputs else made
 
     arguments = {**defaults(kind), **settings}
     return Call(

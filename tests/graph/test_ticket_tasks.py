@@ -8,11 +8,12 @@ from sklearn.metrics import roc_auc_score
 from torch_geometric.data import Data
 from torch_geometric.nn import GCN, GCNConv
 
+import graph
 from graph.l0_projection import project_l0_
 from graph.ticket_edges import CANDIDATES, choose_score, sparsify_graphs
 from graph.ticket_measures import count_macs, inference_seconds, step_bytes
 from graph.ticket_tasks import LinkTask, NodeTask
-from graph.ticket_training import Optimization, evaluate, train_network
+from graph.ticket_training import Optimization, train_network
 
 
 def test_divergence_is_that_of_the_definition():
@@ -128,12 +129,30 @@ def test_auto_chooses_the_least_harmful(communities):
     graphs = task.graphs(communities)
     dense = train_network(GCN(8, 8, 2, out_channels=2), task, graphs, Optimization(20, 0.01, 0.0, 0)).model
     chosen = choose_score(dense, task, graphs, 0.5, guard=None, seed=0)
-    accuracies = {
-        score: evaluate(dense, task, sparsify_graphs(graphs, 0.5, score=score)[0].val, "val")
-        for score in CANDIDATES
-    }
-    assert accuracies[chosen] == max(accuracies.values())
-    assert min(accuracies.values()) < max(accuracies.values())
+    whole = dense(communities.x, communities.edge_index)
+    unchanged = {}
+    for score in CANDIDATES:
+        edges = sparsify_graphs(graphs, 0.5, score=score)[0].val.edge_index
+        classes = dense(communities.x, edges).argmax(1)
+        unchanged[score] = sum(int(a == b) for a, b in zip(classes, whole.argmax(1), strict=True))
+    assert unchanged[chosen] == max(unchanged.values())
+    assert min(unchanged.values()) < max(unchanged.values())
+
+
+def test_auto_reads_no_label(communities):
+    task = NodeTask()
+    graphs = task.graphs(communities)
+    model = GCN(8, 8, 2, out_channels=2)
+    communities.y = 1 - communities.y
+    others = task.graphs(communities)
+    for ratio in (0.2, 0.5, 0.8):
+        chosen = choose_score(model, task, graphs, ratio, guard=None, seed=0)
+        assert chosen == choose_score(model, task, others, ratio, guard=None, seed=0)
+
+
+def test_links_agree_where_their_signs_do():
+    one, other = torch.tensor([1.0, -2.0, 0.5, 3.0]), torch.tensor([2.0, 1.0, 0.1, -1.0])
+    assert LinkTask().agreement(one, other) == 0.5
 
 
 def test_sparse_graphs_are_shared_where_they_were(communities):
@@ -142,3 +161,67 @@ def test_sparse_graphs_are_shared_where_they_were(communities):
     assert sparse.train is sparse.val
     assert sparse.val is sparse.test
     assert isinstance(GCNConv(8, 2)(sparse.test.x, sparse.test.edge_index), torch.Tensor)
+
+
+def test_a_network_that_does_not_take_the_data_is_refused_before_training():
+    edges = torch.tensor([[0, 1], [1, 0]])
+    data = Data(x=torch.eye(2), edge_index=edges, y=torch.tensor([0, 1]))
+    data.train_mask = data.val_mask = data.test_mask = torch.ones(2, dtype=torch.bool)
+    fitting, wide = GCN(2, 2, 1), GCN(3, 2, 1)
+
+    def fit(model=fitting, data=data, **settings):
+        return graph.DropEdgeTicket(model, epochs=1, **settings).fit(data)
+
+    table = [
+        (lambda: fit(3), TypeError, "`model` must be a torch.nn.Module"),
+        (lambda: fit(wide), ValueError, "`data` must be what `model` takes; got mat1 and mat2"),
+        (lambda: fit(forward=3), TypeError, "`forward` must be callable; got 3"),
+        (lambda: fit(forward=len), TypeError, "`forward` must be a function of network and graph"),
+        (lambda: fit(forward=lambda *_: 3), TypeError, "`outputs of `forward`` must be of type Tensor"),
+        (lambda: fit(data=3), TypeError, "`data` must be of type Data"),
+        (lambda: fit(data=[data, data, 3], task="link"), ValueError, "`data` must have `edge_label`"),
+        (lambda: fit(data=[3, 3, 3], task="link"), TypeError, "`data` must be of type Data"),
+        (
+            lambda: fit(data=data.clone().update({"x": torch.tensor(1.0)})),
+            ValueError,
+            "`data.x` must have a row",
+        ),
+        (lambda: graph.DropEdgeTicket(fitting).sweep(data, 3), TypeError, "`levels` must be a list"),
+        (
+            lambda: graph.DropEdgeTicket(fitting).sweep(data, [1], [0.5]),
+            TypeError,
+            "`seeds` must be an integer",
+        ),
+        (
+            lambda: graph.SparsifyEdges(0.5)(Data(edge_index=edges.numpy())),
+            TypeError,
+            "`data.edge_index` must",
+        ),
+    ]
+    for call, error, message in table:
+        with pytest.raises(error, match=message):
+            call()
+
+
+def test_a_ticket_is_saved_whole_or_not_at_all(tmp_path, monkeypatch):
+    search = graph.DropEdgeTicket(GCN(2, 2, 1))
+    search.model_, search.weight_mask_, search.edge_mask_ = torch.nn.Linear(1, 1), {}, None
+    search.graph_ = Data(edge_index=torch.tensor([[0], [1]]), num_nodes=2)
+    search.save(tmp_path / "ticket.pt")
+    earlier = (tmp_path / "ticket.pt").read_bytes()
+    monkeypatch.setattr(torch, "save", full_disk)
+    for path, error in (
+        (tmp_path / "ticket.pt", OSError),
+        (tmp_path / "no" / "t", OSError),
+        (tmp_path, ValueError),
+        (3, TypeError),
+    ):
+        with pytest.raises(error):
+            search.save(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["ticket.pt"]
+    assert (tmp_path / "ticket.pt").read_bytes() == earlier
+
+
+def full_disk(content, stream):
+    stream.write(b"part")
+    raise OSError("No space left on device")

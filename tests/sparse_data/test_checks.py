@@ -153,3 +153,22 @@ def test_missing_values_are_found(bad):
 def test_nothing_is_missing(good):
     np.testing.assert_array_equal(checks.check_no_missing("x", good), np.asarray(good))
     checks.check_no_missing("x", np.array([*good, np.zeros(2), np.zeros(2)], dtype=object))
+
+
+@pytest.mark.parametrize("number", [np.uint8(3), np.float16(3), np.float32(3), 3, 3.0])
+def test_numbers_in_range_are_pythons(number):
+    found = checks.check_in_range("x", number, -1e100, 1e100)
+    assert type(found) is (int if isinstance(number, (int, np.integer)) else float)
+    assert -found == -3
+
+
+def test_minus_zero_becomes_zero():
+    assert str(checks.check_in_range("x", -0.0, 0)) == "0.0"
+
+
+def test_numbers_whose_squares_add_up():
+    assert checks.check_moderate("x", [-1e140, 1e140]).tolist() == [-1e140, 1e140]
+    with pytest.raises(ValueError, match=r"`x` must be within 1e\+140 either way; got 1 .*position \(0, 1\)"):
+        checks.check_moderate("x", [[1.0, -1.1e140]])
+    with pytest.raises(ValueError, match="`x` must be finite"):
+        checks.check_moderate("x", [np.nan])

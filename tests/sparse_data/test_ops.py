@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sparse_data import ops_numpy
@@ -312,6 +313,9 @@ def test_bad_choices(engine):
         ops.project_l0(scores, 3)
     with pytest.raises(ValueError, match="`combiner` must be one of 'sum', 'mean', 'sqrtn'; got 'max'"):
         ops.pooled_lookup(*[prepare(argument, engine) for argument in BAGS], None, "max")
+    if engine == "keras":
+        with pytest.raises(ValueError, match="`combiner` must be one of 'sum', 'mean', 'sqrtn'; got <NA>"):
+            ops.pool_rows(prepare(f([[1]]), engine), prepare(np.array([0, 1]), engine), combiner=pd.NA)
     with pytest.raises(ValueError, match="`kind` must be one of 'symmetric', 'row', 'column'; got 'both'"):
         ops.normalize_csr(*[prepare(argument, engine) for argument in CSR], 3, "both")
 

@@ -125,3 +125,12 @@ BAD = [
 def test_bad_arguments(ops, name, arguments, message):
     with pytest.raises(ValueError, match=message):
         getattr(ops, name)(*arguments)
+
+
+@pytest.mark.parametrize("ops", [ops_numpy, ops_numba])
+def test_weights_that_do_not_fit_into_the_type_of_the_table_are_refused(ops):
+    half, huge = TABLE.astype(np.float16), f([1e30, 1, 1])
+    with pytest.raises(ValueError, match="`data` must fit into float16; got values up to 1e"):
+        ops.propagate(CSR[0], CSR[1], huge, half)
+    with pytest.raises(ValueError, match="`weights` must fit into float16; got values up to 1e"):
+        ops.pooled_lookup(half, CSR[1], CSR[0], huge)

@@ -25,3 +25,15 @@ def test_what_is_no_tensor_is_named():
         check_length("y", torch.zeros(2, 1), "nodes", 2)
     with pytest.raises(TypeError, match="`model` must be a torch"):
         check_module("model", 3)
+
+
+def test_unsigned_numbers_beyond_int64_are_no_negative_ones():
+    for given in ([2**63], np.array([2**64 - 1], np.uint64), torch.tensor([2**63], dtype=torch.uint64)):
+        with pytest.raises(ValueError, match="`x` must fit into int64"):
+            check_tensor("x", given)
+    assert check_tensor("x", np.array([5], np.ulonglong)).tolist() == [5]
+
+
+def test_a_length_beyond_memory_is_compared():
+    with pytest.raises(ValueError, match="`y` and `nodes` must be of the same length; got 2 and 1"):
+        check_length("y", torch.zeros(2), "nodes", 10**300)

@@ -143,7 +143,7 @@ GOOD = np.array([[0.8, 0.2], [0.3, 0.7]])
         ([[0], [1]], GOOD, ValueError, "`labels` must be 1-dimensional"),
         ([], np.empty((0, 2)), ValueError, "`pred_probs` must be non-empty"),
         ([0, 1], np.empty((2, 0)), ValueError, "`pred_probs` must be non-empty"),
-        ([0, 1], np.array([["a", "b"], ["c", "d"]]), TypeError, "`pred_probs` must be real numbers"),
+        ([0, 1], np.array([["a", "b"], ["c", "d"]]), TypeError, "`pred_probs` must be numeric"),
     ],
 )
 def test_bad_input(labels, probs, error, message):

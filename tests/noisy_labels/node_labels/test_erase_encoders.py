@@ -14,7 +14,7 @@ from noisy_labels.node_labels.erase_encoders import (
     SampleAndAggregateLayer,
 )
 from noisy_labels.node_labels.neighbour_sampling import NeighbourGraph
-from noisy_labels.node_labels.sparse_features import SparseRows, drop, read_features
+from sparse_data.sparse_features import SparseRows, drop, read_features
 
 N_NODES = 30
 

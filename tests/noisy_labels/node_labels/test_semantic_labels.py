@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noisy_labels.node_labels.semantic_labels import class_prototypes, prototype_similarity, semantic_scores
-from noisy_labels.node_labels.sparse_pattern import SparsePattern
 from noisy_labels.node_labels.structural_denoising import denoise_labels, propagate
 from sparse_data.datasets.planetoid import fetch_planetoid
+from sparse_data.sparse_pattern import SparsePattern
 
 
 def random_graph(n_nodes, seed):

@@ -7,6 +7,7 @@ def losses(prior, **kwargs):
     from noisy_labels.proportions.debiased_square_loss import DebiasedSquareLoss
     from noisy_labels.proportions.dllp import DLLPLoss
     from noisy_labels.proportions.easy_llp import EasyLLPLoss
+    from noisy_labels.proportions.llp_fc import LLPFCLoss
     from noisy_labels.proportions.sinkhorn_loss import SinkhornLoss
     from noisy_labels.proportions.upm_loss import UPMLoss
 
@@ -18,6 +19,7 @@ def losses(prior, **kwargs):
         "upm": UPMLoss(prior, **kwargs),
         "dsq": DebiasedSquareLoss(prior, **kwargs),
         "sinkhorn": SinkhornLoss(0.5, iterations=7, proportion_weight=0.3, **kwargs),
+        "fc": LLPFCLoss(prior, **kwargs),
         "count": CountLikelihoodLoss(6, **kwargs),
     }
 
@@ -70,6 +72,31 @@ def trained(name, x, bags, proportions):
     return np.append(dense.kernel.numpy(), dense.bias.numpy()).tolist()
 
 
+def consistency(x, start, kernel):
+    """Return the adversarial steps of a linear model, and what is left of its slope after training."""
+    import keras
+    import numpy as np
+    from keras import ops
+
+    from noisy_labels.proportions.bag_batches import BagBatches
+    from noisy_labels.proportions.dllp import DLLPLoss
+    from noisy_labels.proportions.llp_vat import LLPVATModel, virtual_adversarial_step
+
+    dense = keras.layers.Dense(kernel.shape[1])
+    network = keras.Sequential([keras.Input(x.shape[1:]), dense])
+    dense.set_weights([kernel, np.zeros(kernel.shape[1])])
+    model = LLPVATModel(network, weight=2.0, seed=3)
+    given = {"radius": 0.7, "probe": 0.01, "n_steps": 3}
+    step = virtual_adversarial_step(
+        model._log_probabilities, ops.convert_to_tensor(x), ops.convert_to_tensor(start), **given
+    )
+    model.compile(keras.optimizers.SGD(0.5), loss=DLLPLoss(from_logits=True))
+    shares = np.full((2, kernel.shape[1]), 1 / max(2, kernel.shape[1]))
+    model.fit(BagBatches(x, np.arange(len(x)) % 2, shares), epochs=1, verbose=0)
+    left = np.linalg.norm(dense.get_weights()[0]) / np.linalg.norm(kernel)
+    return ops.convert_to_numpy(step).tolist(), float(left)
+
+
 def main():
     import json
     import sys
@@ -81,6 +108,7 @@ def main():
     warnings.filterwarnings("ignore", message=".*__array__.*")
     given = np.load(sys.argv[1])
     report = {"values": values_and_gradients(given["labels"], given["logits"])}
+    report["steps"], report["left"] = consistency(given["x"], given["x"][::-1].copy(), given["kernel"])
     for name in sys.argv[2:]:
         report[name] = trained(name, given["x"], given["bags"], given["proportions"])
     sys.stdout.write("REPORT " + json.dumps(report))

@@ -276,7 +276,7 @@ def test_matched_noise_beats_ignoring_the_bags():
         ([0.0, 0.0], [0, 0], DiscreteLaplaceCount([1], -1.0), "`epsilon` must be above 0"),
         ([0.0, 0.0], [0, 0], DiscreteLaplaceCount([1], 1.0, 0.0), "`sensitivity` must be in"),
         ([0.0, 0.0], [0, 0], SuppressedCount([1], 2, 0.0), "`epsilon` must be in"),
-        ([0.0, 0.0], [0, 0], IntervalCount([0.2], [0.8]), "log φ must allow some count of 0..2 in bag 0"),
+        ([0.0, 0.0], [0, 0], IntervalCount([0.2], [0.8]), "must allow some count of 0..2 in bag 0"),
         ([0.0, 0.0], [0, 0], AtLeastOne([0.5]), "`positive` must be true or false"),
         ([0.0, 0.0], [0, 0], CustomCount(lambda c, m, b: np.nan * c), "must be one number below"),
         ([0.0, 0.0], [0, 0], CustomCount(lambda c, m, b: 0.0), "for each of the 3 counts"),

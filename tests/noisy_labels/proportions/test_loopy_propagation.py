@@ -127,8 +127,10 @@ def in_log_odds(totals, lower, upper, coupling, to_lower, to_upper, damping):
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.3, 0.5, 0.9375])
-@pytest.mark.parametrize("scale", [0.1, 4.0, 60.0])
-def test_one_pass_against_the_formula(damping, scale):
+@pytest.mark.parametrize(
+    ("scale", "known"), [(0.1, True), (1.5, True), (0.1, False), (4.0, False), (60.0, True)]
+)
+def test_one_pass_against_the_formula(damping, scale, known):
     rng = np.random.default_rng(0)
     n, n_pairs = 90, 1300  # more than two blocks
     lower = rng.integers(0, n - 1, n_pairs).astype(np.int32)
@@ -138,10 +140,32 @@ def test_one_pass_against_the_formula(damping, scale):
     totals = rng.normal(0, 10 * scale, n)  # beyond what odds can be written as
     *expected, sums = in_log_odds(totals, lower, upper, coupling, *messages, damping)
     odds = np.exp(messages)
-    found, change = update_edges(totals, lower, upper, np.exp(-coupling), *odds, damping=damping)
+    sizes = np.bincount(lower, np.abs(coupling), n) + np.bincount(upper, np.abs(coupling), n)
+    bounds = {"strongest": sizes.max()} if known else {}
+    found, change = update_edges(totals, lower, upper, np.exp(-coupling), *odds, damping=damping, **bounds)
     np.testing.assert_allclose(np.log(odds), expected, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(found, sums, rtol=1e-12, atol=1e-10 * scale)
     assert change == pytest.approx(np.abs(expected - messages).max(), rel=1e-12)
+
+
+def test_passes_near_the_end_are_exact():
+    """Roots of factors near 1 are taken by a series."""
+    rng = np.random.default_rng(0)
+    n, n_pairs = 90, 700
+    lower = rng.integers(0, n - 1, n_pairs).astype(np.int32)
+    upper = rng.integers(lower + 1, n).astype(np.int32)
+    coupling, totals = rng.normal(0, 0.3, n_pairs), rng.normal(size=n)
+    messages = np.zeros((2, n_pairs))
+    odds = np.ones((2, n_pairs))
+    changes = []
+    for _ in range(14):
+        *messages, sums = in_log_odds(totals, lower, upper, coupling, *messages, 0.5)
+        pairs = (lower, upper, np.exp(-coupling), *odds)
+        found, change = update_edges(totals, *pairs, damping=0.5, strongest=80.0)
+        changes.append(change)
+        np.testing.assert_allclose(np.log(odds), messages, rtol=0, atol=1e-14)
+        np.testing.assert_allclose(found, sums, rtol=0, atol=1e-12)
+    assert changes[-1] < 0.5 / 32 < changes[0]
 
 
 def test_a_pass_in_threads_is_a_pass():

@@ -12,10 +12,11 @@ from scipy.sparse import csr_array, vstack
 from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 
+from noisy_labels.proportions.bag_membership import read_membership
 from noisy_labels.proportions.count_messages import count_posterior
 from noisy_labels.proportions.count_potentials import CustomCount, ExactCount, QuadraticCount
 from noisy_labels.proportions.noisy_counts import DiscreteLaplaceCount
-from noisy_labels.proportions.overlapping_counts import overlapping_count_posterior, read_membership
+from noisy_labels.proportions.overlapping_counts import overlapping_count_posterior
 from sparse_data import Bags
 
 
@@ -110,7 +111,7 @@ def test_no_nan_at_extreme_logits():
 
 def test_contradictions_are_told():
     rows = csr_array([[1, 1, 0], [0, 1, 1], [1, 0, 1]])  # three pairs of which just one holds: impossible
-    with pytest.warns(ConvergenceWarning, match="did not settle in 1 passes"):
+    with pytest.warns(ConvergenceWarning, match="did not converge in 1 passes"):
         overlapping_count_posterior(np.zeros(3), rows, ExactCount([1, 1, 0]), max_iter=1)
 
 

@@ -7,6 +7,7 @@ import runpy
 from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -15,6 +16,8 @@ from noisy_labels.proportions.count_likelihood_loss import CountLikelihoodLoss
 from noisy_labels.proportions.debiased_square_loss import DebiasedSquareLoss
 from noisy_labels.proportions.dllp import DLLPLoss
 from noisy_labels.proportions.easy_llp import EasyLLPLoss
+from noisy_labels.proportions.llp_fc import LLPFCLoss
+from noisy_labels.proportions.llp_vat import LLPVATModel
 from noisy_labels.proportions.upm_loss import UPMLoss
 
 SHARED = runpy.run_path(str(Path(__file__).parent / "proportion_losses_script.py"))
@@ -94,5 +97,54 @@ def test_truth_is_where_the_count_likelihood_is_stationary():
     for loss in (
         CountLikelihoodLoss(2, from_logits=True, dtype="float64"),
         EasyLLPLoss(PRIOR, from_logits=True, dtype="float64"),
+        LLPFCLoss(PRIOR, from_logits=True, dtype="float64"),  # of a single bag it knows nothing
     ):
         np.testing.assert_allclose(expectation(partial(slopes, loss), [2]), 0, atol=1e-9)
+
+
+def test_forward_correction_is_consistent_also_where_bags_differ_by_intent():
+    """The row of the first bag is positive four times in five, those of the second once."""
+    chance = CHANCE / CHANCE.sum(axis=0)  # P(score | label)
+    shares, bag = np.array([0.8, 0.2]), np.array([0, 1, 1])
+    true = np.log(CHANCE[:, 1] / CHANCE[:, 0])
+
+    def slopes(loss, at):
+        total = np.zeros(2)
+        for states in itertools.product(range(2), repeat=6):
+            label, score = np.array(states).reshape(2, 3)
+            proportions = np.bincount(bag, label) / [1, 2]
+            batch = np.column_stack([bag, proportions[bag]])
+            slope = SHARED["gradient"](lambda z, batch=batch: loss(batch, z), at[score][:, None])[:, 0]
+            weight = np.prod(np.where(label, shares[bag], 1 - shares[bag]) * chance[score, label])
+            total += weight * np.array([slope[score == k].sum() for k in range(2)])
+        return total
+
+    corrected = LLPFCLoss(PRIOR, from_logits=True, dtype="float64")
+    np.testing.assert_allclose(slopes(corrected, true), 0, atol=1e-9)
+    assert np.abs(slopes(corrected, true + np.array([0.5, -0.5]))).max() > 1e-3
+    random_bags = EasyLLPLoss(PRIOR, from_logits=True, dtype="float64")
+    assert np.abs(slopes(random_bags, true)).max() > 0.01
+
+
+def test_consistency_of_predictions_pulls_slopes_from_the_truth():
+    """What LLP-VAT adds falls with the slope of a logistic model, whichever slope is the true one."""
+    rows = np.array([[-1.0, 0.5], [0.3, 2.0], [1.2, -0.4]], "float32")
+    dense = keras.layers.Dense(1)
+    network = keras.Sequential([keras.Input((2,)), dense])
+    found = []
+    for scale in (0.0, 0.2, 0.3):
+        kernel = scale * np.array([[1.5], [-2.0]])
+        dense.set_weights([kernel, np.array([0.1])])
+        padded = np.vstack([rows, np.zeros((2, 2), "float32")])
+        found.append(float(LLPVATModel(network, radius=0.5).inconsistency(padded)))
+        p, z = (expit(rows @ kernel[:, 0] + 0.1), rows @ kernel[:, 0] + 0.1)
+        ways = [
+            log_ratio(p, expit(z + way * scale)) for way in (-1.25, 1.25)
+        ]  # the length of the weights is 2.5
+        assert np.min(ways, axis=0).mean() - 1e-6 <= found[-1] <= np.max(ways, axis=0).mean() + 1e-6
+    assert found[0] == 0 < found[1] < found[2]
+
+
+def log_ratio(p, q):
+    """KL(p || q) of Bernoulli distributions."""
+    return p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))

@@ -28,7 +28,7 @@ from noisy_labels.proportions.sinkhorn_loss import SinkhornLoss, sinkhorn_labels
 ROOT = Path(noisy_labels.__file__).parents[1]
 SCRIPT = Path(__file__).parent / "proportion_losses_script.py"
 SHARED = runpy.run_path(str(SCRIPT))
-BINARY = ("dllp", "dllp squares", "easy", "bounded", "upm", "dsq", "sinkhorn", "count")
+BINARY = ("dllp", "dllp squares", "easy", "bounded", "upm", "dsq", "sinkhorn", "fc", "count")
 MULTI = BINARY[:-1]
 
 
@@ -88,6 +88,14 @@ def slow_loss(name, p, alpha, prior):
     if name == "sinkhorn":
         pulled = sum(-(slow_sinkhorn(q, a, 0.5, 7) * np.log(q)).sum() for q, a in bags) / rows
         return pulled + 0.3 * slow_loss("dllp", p, alpha, prior)
+    if name == "fc":
+        mix = sum(len(q) * a for q, a in bags) / rows
+        total = 0.0
+        for q, a in bags:
+            for row in q:
+                carried = row * mix / prior / sum(row[c] * mix[c] / prior[c] for c in classes)
+                total -= np.log(sum(len(q) / rows * a[c] / mix[c] * carried[c] for c in classes if mix[c]))
+        return total / rows
     return np.mean([-np.log(poisson_binom.pmf(round(a[1] * len(q)), q[:, 1])) for q, a in bags])
 
 
@@ -366,7 +374,9 @@ def test_other_backends_find_the_same(backend, tmp_path):
     labels, logits, _ = as_batch(*make_bags())
     labels, logits = labels.astype("float32"), logits.astype("float32")
     x, bags, alpha = make_training()
-    np.savez(tmp_path / "given.npz", labels=labels, logits=logits, x=x, bags=bags, proportions=alpha)
+    kernel = np.array([[1.0, -0.5, 0.2], [0.3, 0.8, -0.9]], "float32")
+    given = {"labels": labels, "logits": logits, "x": x, "bags": bags, "proportions": alpha, "kernel": kernel}
+    np.savez(tmp_path / "given.npz", **given)
     done = subprocess.run(
         [sys.executable, str(SCRIPT), str(tmp_path / "given.npz"), "count"],
         env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
@@ -380,3 +390,6 @@ def test_other_backends_find_the_same(backend, tmp_path):
         for part, expected in zip(report["values"][name], wanted, strict=True):
             np.testing.assert_allclose(part, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(report["count"], slow_training("count"), rtol=2e-4, atol=1e-5)
+    steps = SHARED["consistency"](x, x[::-1].copy(), kernel)[0]
+    np.testing.assert_allclose(report["steps"], steps, rtol=5e-3, atol=5e-3)
+    assert report["left"] < 0.9

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from sparse_data.bags import Bags
 from sparse_data.datasets.columns import as_ids, as_numbers, as_seconds, raw_columns, to_columns
@@ -231,3 +232,17 @@ def test_seconds():
         as_seconds("t", [1.0, np.inf])
     with pytest.raises(TypeError, match="`t` must hold one value a row; got lists"):
         as_seconds("t", [[1], [2]])
+
+
+def test_a_table_with_two_columns_of_a_name_is_refused():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([[1, 2]], columns=["a", "a"])
+    with pytest.raises(ValueError, match="`frame` must be a table that names each column once"):
+        to_columns(frame)
+
+
+def test_a_matrix_as_a_value_is_named():
+    column = np.empty(2, dtype=object)
+    column[:] = [csr_array(np.eye(2)), 1]
+    with pytest.raises(TypeError, match="`a` must"):
+        to_columns({"a": column})

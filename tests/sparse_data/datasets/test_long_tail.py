@@ -175,3 +175,8 @@ def test_refused(arguments, match):
 def test_unknown_user(planted):
     with pytest.raises(ValueError, match=r"`user_ids` must be in \[0, 300\)"):
         planted.preference([300])
+
+
+def test_a_power_that_leaves_no_popularity_is_refused():
+    with pytest.raises(ValueError, match="`power` must leave each of 8 items popularity above 0; got 1e"):
+        make_interactions(5, 8, 20, power=1e300)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import dropout
 
-from noisy_labels.node_labels.sparse_pattern import SparsePattern, pattern_matmul
+from sparse_data.sparse_pattern import SparsePattern, pattern_matmul
 
 
 class SparseRows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from noisy_labels.node_labels.sparse_pattern import SparsePattern, pattern_matmul
+from sparse_data.sparse_pattern import SparsePattern, pattern_matmul
 
 
 @pytest.fixture
@@ -43,6 +43,16 @@ def test_product_and_gradients(pattern):
     dense = torch.randn(3, 2, generator=generator, dtype=torch.float64, requires_grad=True)
     torch.testing.assert_close(pattern_matmul(pattern, values, dense), as_dense(pattern, values) @ dense)
     assert torch.autograd.gradcheck(lambda *given: pattern_matmul(pattern, *given), (values, dense))
+
+
+def test_wide_products_and_gradients(pattern):
+    generator = torch.Generator().manual_seed(1)
+    values = torch.randn(5, generator=generator, dtype=torch.float64, requires_grad=True)
+    dense = torch.randn(3, 70, generator=generator, dtype=torch.float64, requires_grad=True)
+    expected = as_dense(pattern, values) @ dense
+    torch.testing.assert_close(pattern_matmul(pattern, values, dense), expected)
+    gradients = torch.autograd.grad((pattern_matmul(pattern, values, dense) ** 2).sum(), (values, dense))
+    torch.testing.assert_close(gradients, torch.autograd.grad((expected**2).sum(), (values, dense)))
 
 
 def test_no_rows_and_no_entries():
