@@ -71,7 +71,7 @@ def run_one(options: dict[str, Any]) -> dict[str, Any]:
 def prepare_sparselabels(
     contender: str, train: Any, users: NDArray[np.float32], items: NDArray[np.float32]
 ) -> Callable[[Any], dict[str, float]]:
-    from recsys_ssl.evaluation import evaluate_retriever
+    from recsys_ssl.measures.evaluation import evaluate_retriever
 
     model = GivenVectors(users, items).fit(train)
     lean: dict[str, Any] = {"slices": None, "filter_seen": False, "n_bootstrap": 0}

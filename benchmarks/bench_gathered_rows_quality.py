@@ -38,7 +38,7 @@ def run_one(options: dict[str, Any]) -> dict[str, Any]:
     import keras
 
     from recsys_ssl import LazyAdam, SparseTraining
-    from recsys_ssl.two_tower_training import Pairs, build_two_tower, train_two_tower, vectors_of
+    from recsys_ssl.retrieval.two_tower_training import Pairs, build_two_tower, train_two_tower, vectors_of
 
     optimizer: Any = functools.partial(
         LazyAdam, table_beta_1=0.9 if options["updates"] == "gathered, momentum" else 0.0

@@ -93,7 +93,7 @@ def measure(
     task: FunnelTask, name: str, setting: dict[str, Any], ctr: NDArray[np.float64], seed: int
 ) -> dict[str, Any]:
     """Train a method and measure it on test."""
-    from recsys_ssl.conversion_metrics import evaluate_funnel
+    from recsys_ssl.measures.conversion_metrics import evaluate_funnel
 
     run = train(task, METHODS[name], setting, seed=seed)
     clicks, conversions = task.clicks[task.test], task.conversions[task.test]

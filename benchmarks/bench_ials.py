@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from recsys_ssl.baselines import IALS
-from recsys_ssl.evaluation import evaluate_retriever
+from recsys_ssl.measures.evaluation import evaluate_retriever
 from sparse_data import datasets
 
 ALPHA = 10.0

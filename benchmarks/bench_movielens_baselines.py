@@ -21,8 +21,8 @@ import pandas as pd
 from results_file import ResultsFile, circumstances
 
 from recsys_ssl.baselines import EASE, IALS, ItemKNN, Popularity
-from recsys_ssl.evaluation import evaluate_retriever
-from recsys_ssl.recommender import Recommender
+from recsys_ssl.measures.evaluation import evaluate_retriever
+from recsys_ssl.recommenders.recommender import Recommender
 from recsys_ssl.splits import per_user_split, random_split
 from sparse_data import datasets
 

@@ -33,7 +33,7 @@ from sklearn.metrics import roc_auc_score
 
 from noisy_labels import find_label_issues, label_quality
 from recsys_ssl import EASE, IALS, TwoTowerRetriever, evaluate_retriever, out_of_fold_scores
-from recsys_ssl.recommender import Recommender
+from recsys_ssl.recommenders.recommender import Recommender
 from recsys_ssl.splits import per_user_split
 from sparse_data.datasets import Interactions, fetch_movielens
 from sparse_data.datasets.download import find_data_home

@@ -124,7 +124,7 @@ def mean_of_logits(probabilities: Any) -> Any:
 
 def measure(settings: dict[str, str], cell: Any, seed: int, fast: bool) -> dict[str, Any]:
     """Train a method, or those of a combination, with the tuned settings and measure on test."""
-    from recsys_ssl.conversion_metrics import evaluate_funnel
+    from recsys_ssl.measures.conversion_metrics import evaluate_funnel
 
     funnel, task = planted(*cell, seed, fast)
     ctr = shared_ctr(cell, seed, fast)

@@ -33,10 +33,10 @@ def run_one(options: dict[str, Any]) -> dict[str, Any]:
     import keras
 
     from recsys_ssl import SelfSupervision
-    from recsys_ssl.batches import InteractionBatches
-    from recsys_ssl.entity_features import EntityFeatures
-    from recsys_ssl.rowwise import LazyAdam
-    from recsys_ssl.two_tower_training import build_two_tower
+    from recsys_ssl.embeddings.rowwise import LazyAdam
+    from recsys_ssl.encoding.entity_features import EntityFeatures
+    from recsys_ssl.retrieval.batches import InteractionBatches
+    from recsys_ssl.retrieval.two_tower_training import build_two_tower
 
     log = (
         datasets.make_interactions(random_state=0).interactions

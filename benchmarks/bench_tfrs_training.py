@@ -74,7 +74,7 @@ def train_sparselabels(
 ) -> tuple[list[float], Any, Any]:
     """Return seconds of every epoch and the vectors of all users and items."""
     from recsys_ssl import LazyAdam, SparseAdagrad
-    from recsys_ssl.two_tower_training import Pairs, build_two_tower, train_two_tower, vectors_of
+    from recsys_ssl.retrieval.two_tower_training import Pairs, build_two_tower, train_two_tower, vectors_of
 
     def summed_adagrad(rate: float) -> Any:
         # TFRS's loss is the sum over the batch, ours the mean: with these two the steps are the same.

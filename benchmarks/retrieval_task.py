@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_ssl.entity_features import EntityFeatures
-from recsys_ssl.evaluation import evaluate_rankings
-from recsys_ssl.factor_recommender import FactorRecommender
+from recsys_ssl.encoding.entity_features import EntityFeatures
+from recsys_ssl.measures.evaluation import evaluate_rankings
+from recsys_ssl.recommenders.factor_recommender import FactorRecommender
 from recsys_ssl.splits import leave_last_out, random_split
 from sparse_data.datasets import Interactions, fetch_amazon, fetch_gowalla, fetch_movielens
 

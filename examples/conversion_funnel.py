@@ -17,9 +17,9 @@ import numpy as np
 import pandas
 from matplotlib.figure import Figure
 
-from recsys_ssl.calibration import reliability_table
-from recsys_ssl.conversion_metrics import evaluate_funnel
-from recsys_ssl.entire_space_classifier import EntireSpaceClassifier
+from recsys_ssl.funnels.entire_space_classifier import EntireSpaceClassifier
+from recsys_ssl.measures.calibration import reliability_table
+from recsys_ssl.measures.conversion_metrics import evaluate_funnel
 from sparse_data.datasets.download import DownloadError
 from sparse_data.datasets.funnel import make_funnel
 from sparse_data.datasets.hillstrom import fetch_hillstrom

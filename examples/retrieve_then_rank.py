@@ -20,8 +20,8 @@ from recsys_ssl import (
     evaluate_rankings,
     rank_by_fused_scores,
 )
-from recsys_ssl.conversion_ranking import rank_by_conversion
-from recsys_ssl.features import Category
+from recsys_ssl.encoding.features import Category
+from recsys_ssl.funnels.conversion_ranking import rank_by_conversion
 from recsys_ssl.splits import per_user_split
 from sparse_data.datasets import DownloadError, Impressions, Interactions, fetch_movielens, make_funnel
 

@@ -81,7 +81,7 @@ def fit(
     **log: Any,
 ) -> None:
     """Train a two-tower retriever on DATA and save it."""
-    from recsys_ssl.retriever import TwoTowerRetriever
+    from recsys_ssl.retrieval.retriever import TwoTowerRetriever
 
     model = TwoTowerRetriever(
         dim=dim, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, l2=l2, seed=seed
@@ -97,8 +97,8 @@ def fit(
 @_log_options
 def evaluate(model: str, test: str, k: tuple[int, ...], **log: Any) -> None:
     """Measure a saved MODEL on the held-out interactions of TEST, over its full catalogue."""
-    from recsys_ssl.evaluation import evaluate_retriever
-    from recsys_ssl.retriever_folder import load_retriever
+    from recsys_ssl.measures.evaluation import evaluate_retriever
+    from recsys_ssl.retrieval.retriever_folder import load_retriever
 
     retriever = load_retriever(model)
     pairs = retriever.seen_.tocoo()
@@ -145,7 +145,7 @@ def compare(data: str, split: str, k: tuple[int, ...], seed: int, **log: Any) ->
 @click.option("--with-seen", is_flag=True, help="Keep what the user has in the log.")
 def recommend(model: str, users: tuple[str, ...], k: int, with_seen: bool) -> None:
     """Print the K best items for each of the USERS."""
-    from recsys_ssl.retriever_folder import load_retriever
+    from recsys_ssl.retrieval.retriever_folder import load_retriever
 
     retriever = load_retriever(model)
     items, scores = retriever.recommend(_like(retriever.user_ids_, users), k=k, filter_seen=not with_seen)
@@ -158,7 +158,7 @@ def recommend(model: str, users: tuple[str, ...], k: int, with_seen: bool) -> No
 @click.option("-k", default=10, show_default=True)
 def similar(model: str, items: tuple[str, ...], k: int) -> None:
     """Print the K items most similar to each of the ITEMS."""
-    from recsys_ssl.retriever_folder import load_retriever
+    from recsys_ssl.retrieval.retriever_folder import load_retriever
 
     retriever = load_retriever(model)
     _print_lists(items, *retriever.similar_items(_like(retriever.item_ids_, items), k=k))

@@ -6,9 +6,9 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recsys_ssl.evaluation import evaluate_retriever
-from recsys_ssl.popularity_slices import popularity_deciles
-from recsys_ssl.recommender import Recommender
+from recsys_ssl.measures.evaluation import evaluate_retriever
+from recsys_ssl.measures.popularity_slices import popularity_deciles
+from recsys_ssl.recommenders.recommender import Recommender
 from sparse_data.datasets.interactions import Interactions
 
 

@@ -11,8 +11,8 @@ from recsys_ssl.baselines.ials import IALS
 from recsys_ssl.baselines.popularity import Popularity
 from recsys_ssl.comparison import compare_retrievers, recall_by_decile
 from recsys_ssl.plots import plot_recall_by_decile, plot_training
-from recsys_ssl.recommender import Recommender
-from recsys_ssl.retriever import TwoTowerRetriever
+from recsys_ssl.recommenders.recommender import Recommender
+from recsys_ssl.retrieval.retriever import TwoTowerRetriever
 from recsys_ssl.splits import random_split
 from sparse_data import datasets
 from sparse_data.datasets.download import DownloadError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ ALLOWED = {
     "sparse_data/ops_triton_rows.py": {"torch", "triton"},
     "sparse_data/ops_triton_launch.py": {"torch", "triton"},
     "recsys_ssl/sparse_training/tensorflow.py": {"tensorflow"},
-    "recsys_ssl/sparse_training/tensorflow_batches.py": {"keras", "tensorflow"},
+    "recsys_ssl/retrieval/tensorflow_batches.py": {"keras", "tensorflow"},
     "recsys_ssl/sparse_training/tensorflow_step.py": {"keras", "tensorflow"},
     "recsys_ssl/sparse_training/jax.py": {"jax", "keras"},
     "recsys_ssl/sparse_training/torch.py": {"torch"},
@@ -65,6 +66,25 @@ def test_arrows_point_to_sparse_data_only(file):
         assert names & HEAVY <= {"keras"} or names & HEAVY <= {"torch", "torch_geometric"}
     if own == "graph":
         assert names & HEAVY <= {"torch", "torch_geometric"}
+
+
+def arrows_between_folders(package: str) -> dict[str, set[str]]:
+    """For every folder, and every file beside them, those of its package that it imports from."""
+    arrows: dict[str, set[str]] = {}
+    for file in (ROOT / package).rglob("*.py"):
+        own = file.relative_to(ROOT / package).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == package:
+                inner = str(node.module).split(".")[1:2] or [alias.name for alias in node.names]
+                arrows.setdefault(own, set()).update(name for name in inner if name != own)
+    return arrows
+
+
+@pytest.mark.parametrize("package", ["recsys_ssl", "noisy_labels"])
+def test_folders_of_a_package_form_no_circle(package):
+    arrows = arrows_between_folders(package)
+    assert len(arrows) > 5
+    list(graphlib.TopologicalSorter(arrows).static_order())  # raises CycleError
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.utils.validation import has_fit_parameter
 
+from noisy_labels.confident_learning.confident_transition import transition_confident_learning
 from noisy_labels.confident_learning.fold_training import (
     LabelledData,
     TrainingSet,
@@ -20,7 +21,6 @@ from noisy_labels.confident_learning.fold_training import (
 from noisy_labels.confident_learning.label_folds import Fold
 from noisy_labels.confident_learning.label_issues import Method, find_label_issues
 from noisy_labels.confident_learning.label_posterior import temper, true_class_posterior
-from noisy_labels.transitions.confident_transition import transition_confident_learning
 
 Action = Literal["auto", "prune", "relabel", "reweight", "soften"]
 ACTIONS = ("auto", "prune", "relabel", "reweight", "soften")

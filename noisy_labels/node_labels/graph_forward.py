@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import nll_loss
 
+from noisy_labels.confident_learning.confident_transition import transition_confident_learning
 from noisy_labels.node_labels.graph_network_classifier import GraphNetworkClassifier
 from noisy_labels.node_labels.labelled_graph import LabelledGraph, Validation
 from noisy_labels.node_labels.node_networks import NetworkName
 from noisy_labels.transitions.anchor_points import transition_anchor_points
-from noisy_labels.transitions.confident_transition import transition_confident_learning
 from noisy_labels.transitions.noise_matrices import check_transition_matrix
 
 # Of an estimate from a network that is sure of itself some rows are 0 in places; logarithms need more.

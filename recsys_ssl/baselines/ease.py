@@ -7,7 +7,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recsys_ssl.recommender import Recommender
+from recsys_ssl.recommenders.recommender import Recommender
 from sparse_data import checks
 from sparse_data.datasets import Interactions
 

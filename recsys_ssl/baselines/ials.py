@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from recsys_ssl.factor_recommender import FactorRecommender
+from recsys_ssl.recommenders.factor_recommender import FactorRecommender
 from sparse_data import checks
 from sparse_data.datasets import Interactions
 from sparse_data.type_checks import check_seed

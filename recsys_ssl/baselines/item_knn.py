@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from recsys_ssl.recommender import Recommender
+from recsys_ssl.recommenders.recommender import Recommender
 from sparse_data import checks
 from sparse_data.datasets import Interactions
 from sparse_data.ops_numba import top_k

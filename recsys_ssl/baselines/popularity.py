@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recsys_ssl.recommender import Recommender
+from recsys_ssl.recommenders.recommender import Recommender
 from sparse_data.datasets import Interactions
 
 

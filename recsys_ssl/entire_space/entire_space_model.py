@@ -9,14 +9,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from recsys_ssl.embeddings.sparse_model import SparseModel
+from recsys_ssl.encoding.feature_embedding import check_specification
 from recsys_ssl.entire_space.batch_rows import as_rows
 from recsys_ssl.entire_space.field_vectors import FieldVectors, field_width
 from recsys_ssl.entire_space.funnel_labels import check_funnel_labels
 from recsys_ssl.entire_space.made_bottom import made_bottom
 from recsys_ssl.entire_space.shared_bottom import sub_seeds
 from recsys_ssl.entire_space.task_tower import TaskTower
-from recsys_ssl.feature_embedding import check_specification
-from recsys_ssl.sparse_model import SparseModel
 from sparse_data.type_checks import check_flag, check_names, check_widths
 
 Tensor = Any

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from recsys_ssl.feature_embedding import FeatureEmbedding, check_specification
+from recsys_ssl.encoding.feature_embedding import FeatureEmbedding, check_specification
 from sparse_data import checks
 
 Tensor = Any

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from recsys_ssl.binary_labels import check_binary, check_weights
+from recsys_ssl.measures.binary_labels import check_binary, check_weights
 from sparse_data import checks
 
 DROP = "Drop these impressions, they are errors of the log."

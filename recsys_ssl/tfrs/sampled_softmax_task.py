@@ -14,8 +14,8 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 from keras import ops
 
-from recsys_ssl.corrected_softmax import not_negatives, sampled_softmax_loss, similarity_logits
-from recsys_ssl.sampled_softmax import SampledSoftmax, _check_one_a_candidate
+from recsys_ssl.losses.corrected_softmax import not_negatives, sampled_softmax_loss, similarity_logits
+from recsys_ssl.retrieval.sampled_softmax import SampledSoftmax, _check_one_a_candidate
 from sparse_data import checks
 
 Tensor = Any

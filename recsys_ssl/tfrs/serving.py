@@ -10,9 +10,9 @@ import tensorflow_recommenders as tfrs
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from recsys_ssl.id_lookup import as_ids, check_k
-from recsys_ssl.retriever import TwoTowerRetriever
-from recsys_ssl.two_tower import TwoTower
+from recsys_ssl.embeddings.id_lookup import as_ids, check_k
+from recsys_ssl.retrieval.retriever import TwoTowerRetriever
+from recsys_ssl.retrieval.two_tower import TwoTower
 from sparse_data import checks
 
 Tensor = Any

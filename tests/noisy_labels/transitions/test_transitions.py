@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from noisy_labels.confident_learning.confident_transition import transition_confident_learning
 from noisy_labels.transitions.anchor_points import transition_anchor_points
-from noisy_labels.transitions.confident_transition import transition_confident_learning
 from noisy_labels.transitions.dual_t import transition_dual_t
 from noisy_labels.transitions.gold_transition import transition_gold
 from noisy_labels.transitions.hoc import transition_hoc

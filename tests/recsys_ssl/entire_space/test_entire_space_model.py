@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from recsys_ssl.embeddings.rowwise import LazyAdam
 from recsys_ssl.entire_space.division import Division
 from recsys_ssl.entire_space.end_to_end import EndToEnd, end_to_end_loss
 from recsys_ssl.entire_space.escm2 import ESCM2, escm2_loss
@@ -13,7 +14,6 @@ from recsys_ssl.entire_space.esm2 import ESM2
 from recsys_ssl.entire_space.esmm import ESMM, esmm_loss
 from recsys_ssl.entire_space.nise import nise_loss
 from recsys_ssl.entire_space.shared_bottom import SharedBottom
-from recsys_ssl.rowwise import LazyAdam
 
 # Keras copies TensorFlow's variables in a way that NumPy deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -1,0 +1,1 @@
+"""Features of users, items and impressions: declared, encoded, embedded; vocabularies that grow."""

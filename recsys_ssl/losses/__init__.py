@@ -1,0 +1,1 @@
+"""Losses as functions of arrays: softmax with its corrections, contrastive losses."""

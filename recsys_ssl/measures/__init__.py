@@ -1,0 +1,1 @@
+"""What a recommender or a model of clicks and conversions is worth."""

@@ -1,0 +1,1 @@
+"""Two towers, their training, and the items they retrieve."""
