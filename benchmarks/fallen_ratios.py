@@ -80,6 +80,9 @@ def declared() -> Iterator[Ratio]:
         peer = {"contender": "tfrs-adagrad"}
         name = f"training, {backend} against TFRS"
         yield Ratio(name, "tfrs_training", "pairs_per_second", side, peer, setting, rate=True)
+        name, peer = f"ESMM, {backend} against DeepCTR", {"contender": "deepctr-adam"}
+        batch = {"batch_size": "1024"}
+        yield Ratio(name, "esmm_training", "rows_per_processor_second", side, peer, batch, rate=True)
     for backend in ("jax", "tensorflow", "torch"):
         side = {"contender": f"sparselabels-{backend}-rowwise_adagrad"}
         peer = {"contender": "keras2-tensorflow-adagrad"}

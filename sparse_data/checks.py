@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 Value = TypeVar("Value")
 Closed = Literal["both", "left", "right", "neither"]
 _LARGEST = 2**63 - 1  # what an array can count
-_LARGEST_SQUARED = 1e140  # 1e28 squares of which add up
 
 
 def _fail(name: str, rule: str, got: object, hint: str) -> ValueError:
@@ -235,11 +234,10 @@ def check_moderate(name: str, array: ArrayLike, hint: str | None = None) -> NDAr
     ValueError: `x` must be within 1e+140 either way; got 1 value(s) beyond, first at position 1. ...
     """
     array = check_finite(name, array, hint)
-    if array.dtype.kind == "f" and array.dtype.itemsize > 4:
-        bad = np.abs(array) > _LARGEST_SQUARED
-        if bad.any():
-            got, rule = _counted(bad, "value(s) beyond"), f"within {_LARGEST_SQUARED:g} either way"
-            raise _fail(name, rule, got, hint or "Scale or drop them.")
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > 4  # 1e28 squares of 1e140 add up
+    if wide and (bad := np.abs(array) > 1e140).any():
+        rule, got = "within 1e+140 either way", _counted(bad, "value(s) beyond")
+        raise _fail(name, rule, got, hint or "Scale or drop them.")
     return array
 
 
@@ -397,7 +395,6 @@ def _is_missing(value: object) -> bool:
 
 
 def _counted(bad: NDArray[np.bool_], what: str) -> str:
-    first = np.unravel_index(int(bad.argmax()), bad.shape)
-    position = tuple(int(axis) for axis in first)
+    position = tuple(map(int, np.unravel_index(int(bad.argmax()), bad.shape)))
     where = position[0] if len(position) == 1 else position
     return f"{int(bad.sum())} {what}, first at position {where}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,14 +12,20 @@ Tensor = Any  # a tensor of whichever backend Keras runs on
 
 def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return the gradient at `x` of a function whose value is a scalar; within compiled steps, too."""
-    backend: Any = importlib.import_module(keras.backend.backend())  # loaded already: Keras runs on it
-    if keras.backend.backend() == "jax":
-        return backend.grad(function)(x)
-    if keras.backend.backend() == "torch":
-        with backend.enable_grad():
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.grad(function)(x)
+    if backend == "torch":
+        import torch
+
+        with torch.enable_grad():
             at = x.detach().requires_grad_(True)
-            return backend.autograd.grad(function(at), at)[0]
-    with backend.GradientTape(watch_accessed_variables=False) as tape:
+            return torch.autograd.grad(function(at), at)[0]
+    import tensorflow as tf
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         value = function(x)
     return tape.gradient(value, x)

@@ -38,8 +38,6 @@ from sparse_data.type_checks import check_type
 
 Floats = NDArray[np.float64]
 
-_SETTINGS = ("validation_fraction", "min_count", "batch_size", "seed")  # of the data to train on
-
 
 class EntireSpaceClassifier(BaseEstimator):  # type: ignore[misc]
     r"""Predict of an impression the click, the conversion after a click, and both.
@@ -89,9 +87,8 @@ class EntireSpaceClassifier(BaseEstimator):  # type: ignore[misc]
     patience : int, default=2
         Epochs without a better score after which training stops.
     calibrate : bool, "logistic" or "isotonic", default=False
-        Maps of pCTR and of pCTCVR over all held-out impressions, whose quotient is pCVR
-        (:class:`~recsys_ssl.funnels.funnel_calibration.FunnelCalibration`). True is "logistic", which keeps
-        the order of pCTR and pCTCVR.
+        `FunnelCalibration`: maps of pCTR and of pCTCVR over all held-out impressions, whose quotient is pCVR.
+        True is "logistic", which keeps the order of both.
     seed : int, default=0
         Same seed, same result on the same machine and backend.
     verbose : bool, default=True
@@ -367,11 +364,12 @@ class EntireSpaceClassifier(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _settings(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _SETTINGS}
+        of_data = ("validation_fraction", "min_count", "batch_size", "seed")
+        return {name: getattr(self, name) for name in of_data}
 
     def _features(self, columns: Mapping[str, Any]) -> list[Feature]:
         found = infer_features(columns) if self.features is None else list(self.features)
-        checks.check_nonempty("features", np.arange(len(found)), hint="Declare what to read: Category('ad').")
+        checks.check_nonempty("features", range(len(found)), hint="Declare what to read: Category('ad').")
         return found
 
     def _check_parameters(self, *, measured: bool) -> None:

@@ -346,10 +346,9 @@ class TwoTowerRetriever(FactorRecommender):
                 self.user_encoder_, self.item_encoder_ = encoders
                 run.interrupted = True
         self.model_, self.interrupted_ = run.model, run.interrupted
-        users = self.user_encoder_.encode(self.user_ids_, log.users)
-        items = self.item_encoder_.encode(self.item_ids_, log.items)
-        self.user_factors_ = vectors_of(run.model, "query", users)
-        self.item_factors_ = vectors_of(run.model, "item", items)
+        users, items = self.user_encoder_, self.item_encoder_
+        self.user_factors_ = vectors_of(run.model, "query", users.encode(self.user_ids_, log.users))
+        self.item_factors_ = vectors_of(run.model, "item", items.encode(self.item_ids_, log.items))
 
     def _score_into(self, users: NDArray[np.int64], out: NDArray[np.float32]) -> None:
         super()._score_into(users, out)
