@@ -10,7 +10,7 @@ unexport SPARSELABELS_DATA
 endif
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint docs examples bench clean
+.PHONY: demo test lint docs examples bench wheels clean
 
 demo: $(STAMP)
 	$(BIN)/python -m recsys_ssl demo --output demo-output
@@ -36,6 +36,10 @@ bench: $(STAMP)
 	set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; \
 		BENCHMARK_RESULTS=$(CURDIR)/build/benchmarks $(BIN)/python $$script; done
 	$(BIN)/python benchmarks/fallen_ratios.py build/benchmarks
+
+# Wheel and sdist with each extra in an empty environment; some twenty minutes and 5 GB of disk.
+wheels: $(STAMP)
+	$(BIN)/python .ci/wheels.py
 
 clean:
 	rm -rf $(VENV) demo-output site dist build .mypy_cache .ruff_cache .hypothesis

@@ -7,7 +7,7 @@ classes) and the breast cancers (569 rows, 2 classes), features scaled to unit v
 was chosen on.
 
     python benchmarks/bench_digits_noise.py
-    python benchmarks/bench_digits_noise.py --data wine cancer --engine "as given" cleanlab auto prune
+    python benchmarks/bench_digits_noise.py --data wine cancer --engine "as given" cleanlab mend prune
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CELLS = {
     "neighbours": [("symmetric", 0.4), ("pair", 0.3), ("pair", 0.4)],
 }
 OTHER_CELLS = [("symmetric", 0.2), ("symmetric", 0.3), ("pair", 0.2), ("pair", 0.3)]
-ENGINES = ("as given", "oracle", "cleanlab", "auto", "prune", "relabel", "reweight", "soften")
+ENGINES = ("as given", "oracle", "cleanlab", "mend", "prune", "relabel", "reweight", "soften")
 
 
 def load(data: str) -> tuple[Any, Any]:

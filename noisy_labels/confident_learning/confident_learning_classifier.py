@@ -68,11 +68,12 @@ class ConfidentLearningClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
         With `predict_proba` or `decision_function`; a Pipeline, a search or a wrapped Keras model too.
     method : str, default="auto"
         ``"auto"`` is the rule above; any other name is a method of `find_label_issues`.
-    action : {"prune", "relabel", "reweight", "soften", "auto"}, default="prune"
-        ``"prune"`` leaves the issues out; ``"relabel"`` gives them their most probable class; ``"reweight"``
-        weighs each row by the posterior of its label; ``"soften"`` lets it stand for every class with the
-        weight of its posterior.  The last two need an estimator that accepts `sample_weight` and look at no
-        single issue.  ``"auto"`` reweights where the estimator does, else relabels.
+    action : {"mend", "prune", "relabel", "reweight", "soften"}, default="mend"
+        ``"mend"`` gives the issues whose most probable class has a posterior of .7 or more that class and
+        leaves out the others; ``"prune"`` leaves out all of them; ``"relabel"`` gives all of them their most
+        probable class; ``"reweight"`` weighs each row by the posterior of its label; ``"soften"`` lets it
+        stand for every class with the weight of its posterior.  The last two need an estimator that accepts
+        `sample_weight` and look at no single issue.
     cv : int, splitter or iterable, default=5
         Folds of the out-of-sample predictions.  An int is stratified, with classes of any size, and keeps
         groups together where `groups` are given.
@@ -131,7 +132,7 @@ class ConfidentLearningClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
         estimator: Any,
         *,
         method: Method = "auto",
-        action: Action = "prune",
+        action: Action = "mend",
         cv: Any = 5,
         random_state: Any = None,
         n_rounds: int = 5,

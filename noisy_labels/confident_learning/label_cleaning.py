@@ -8,22 +8,21 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import get_config
-from sklearn.utils.validation import has_fit_parameter
 
 from noisy_labels.confident_learning.confident_transition import transition_confident_learning
 from noisy_labels.confident_learning.fold_training import (
     LabelledData,
     TrainingSet,
     out_of_sample_probabilities,
-    weight_parameter,
 )
 from noisy_labels.confident_learning.label_folds import Fold
 from noisy_labels.confident_learning.label_issues import Method, find_label_issues
 from noisy_labels.confident_learning.label_posterior import temper, true_class_posterior
 
-Action = Literal["auto", "prune", "relabel", "reweight", "soften"]
-ACTIONS = ("auto", "prune", "relabel", "reweight", "soften")
+Action = Literal["mend", "prune", "relabel", "reweight", "soften"]
+ACTIONS = ("mend", "prune", "relabel", "reweight", "soften")
+# Posterior from which an issue is given its most probable class instead of being left out.
+SURE = 0.7
 # Rows of each class that no pruning or relabelling touches, so that no class dies out.
 KEPT_PER_CLASS = 5
 # Copies of a row with a smaller weight than this are left out.
@@ -82,24 +81,6 @@ def judge_labels(
     return Verdict(pred_probs, transition, temperature, posterior, issues)
 
 
-def suitable_action(action: Action, estimator: Any) -> Action:
-    """Return the action that ``"auto"`` stands for: reweight, or relabel where weights are not accepted.
-
-    Weights keep what doubtful rows say; without them, rows that are left out tear holes that neighbours miss.
-
-    Examples
-    --------
-    >>> from sklearn.neighbors import KNeighborsClassifier
-    >>> suitable_action("auto", KNeighborsClassifier())
-    'relabel'
-    """
-    if action != "auto":
-        return action
-    # Weights through a Pipeline or a search have to be requested where metadata are routed.
-    routed = get_config()["enable_metadata_routing"] and not has_fit_parameter(estimator, "sample_weight")
-    return "relabel" if routed or weight_parameter(estimator) is None else "reweight"
-
-
 def cleaned_training_set(codes: NDArray[np.int64], verdict: Verdict, action: Action) -> TrainingSet:
     """Return what to train on after the action.
 
@@ -107,9 +88,10 @@ def cleaned_training_set(codes: NDArray[np.int64], verdict: Verdict, action: Act
     ----------
     codes : int array of shape (n,)
     verdict : Verdict
-    action : {"prune", "relabel", "reweight", "soften"}
-        Leave the issues out; give them their most probable class; weigh each row by the probability that
-        its label is right; or let each row stand for every class with the weight of its probability.
+    action : {"mend", "prune", "relabel", "reweight", "soften"}
+        Give the issues whose most probable class is sure that class and leave the others out; leave all
+        issues out; give all of them their most probable class; weigh each row by the probability that its
+        label is right; or let each row stand for every class with the weight of its probability.
 
     Returns
     -------
@@ -117,10 +99,14 @@ def cleaned_training_set(codes: NDArray[np.int64], verdict: Verdict, action: Act
     """
     rows = np.arange(len(codes))
     posterior, issues = verdict.posterior, verdict.issues
+    suggested = np.where(issues, posterior.argmax(axis=1), codes)
+    if action == "mend":
+        kept = ~issues | ((suggested != codes) & (posterior.max(axis=1) >= SURE))
+        return TrainingSet(rows[kept], suggested[kept])
     if action == "prune":
         return TrainingSet(rows[~issues], codes[~issues])
     if action == "relabel":
-        return TrainingSet(rows, np.where(issues, posterior.argmax(axis=1), codes))
+        return TrainingSet(rows, suggested)
     safe = _best_of_each_class(codes, posterior)
     soft = np.where(safe[:, None], np.eye(posterior.shape[1])[codes], posterior)
     if action == "reweight":
@@ -160,7 +146,6 @@ def clean_labels(
         Of the last round.
     training : TrainingSet
     """
-    action = suitable_action(action, estimator)
     verdict = judge_labels(data.codes, pred_probs, method=method, calibrate=calibrate)
     training = cleaned_training_set(data.codes, verdict, action)
     for _ in range(n_rounds - 1):

@@ -41,7 +41,7 @@ def noisy_blobs():
     return X, true, corrupt_labels(true, 0.3, "pair", random_state=1)
 
 
-@pytest.mark.parametrize("action", ["auto", "prune", "relabel", "reweight", "soften"])
+@pytest.mark.parametrize("action", ["mend", "prune", "relabel", "reweight", "soften"])
 def test_every_action_undoes_pair_noise(noisy_blobs, action):
     X, true, noisy = noisy_blobs
     model = ConfidentLearningClassifier(GaussianNB(), action=action, random_state=0).fit(X, noisy)
@@ -254,7 +254,7 @@ def test_cleaning_that_harms_is_not_used():
     heedless = ConfidentLearningClassifier(Contrary(), validation_folds=0, random_state=0).fit(X, y)
     assert heedless.cleaned_
     assert np.isnan(heedless.validation_.cleaned)
-    assert heedless.score(X, y) < 0.1
+    assert heedless.score(X, y) < 0.5
 
 
 def test_clean_labels_stay():

@@ -1,14 +1,10 @@
-"""Judging and cleaning labels: the four actions by hand, rounds that help, classes that survive."""
+"""Judging and cleaning labels: the actions by hand, rounds that help, classes that survive."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from noisy_labels.confident_learning.fold_training import LabelledData, out_of_sample_probabilities
 from noisy_labels.confident_learning.label_cleaning import (
@@ -17,7 +13,6 @@ from noisy_labels.confident_learning.label_cleaning import (
     clean_labels,
     cleaned_training_set,
     judge_labels,
-    suitable_action,
 )
 from noisy_labels.confident_learning.label_folds import label_folds
 from noisy_labels.confident_learning.label_issues import find_label_issues
@@ -34,21 +29,6 @@ def blobs():
 
 def verdict_of(posterior, issues):
     return Verdict(posterior, np.eye(2), 1.0, posterior, np.array(issues))
-
-
-def test_action_that_suits_an_estimator():
-    weighted, plain = LogisticRegression(), KNeighborsClassifier()
-    for estimator, expected in [
-        (weighted, "reweight"),
-        (make_pipeline(StandardScaler(), weighted), "reweight"),
-        (plain, "relabel"),
-        (make_pipeline(StandardScaler(), plain), "relabel"),
-    ]:
-        assert suitable_action("auto", estimator) == expected
-        assert suitable_action("prune", estimator) == "prune"
-    with config_context(enable_metadata_routing=True):
-        assert suitable_action("auto", weighted) == "reweight"
-        assert suitable_action("auto", make_pipeline(StandardScaler(), weighted)) == "relabel"
 
 
 def test_actions_by_hand():
@@ -70,6 +50,19 @@ def test_actions_by_hand():
     soft = cleaned_training_set(codes, verdict, "soften")
     copies = list(zip(soft.rows.tolist(), soft.codes.tolist(), soft.weights.tolist(), strict=True))
     assert copies[2 * n_safe :] == [(wrong, 0, 0.25), (wrong, 1, 0.75), (right, 0, 0.99)]
+
+
+def test_mending_relabels_what_is_sure_and_leaves_out_the_rest():
+    n_safe = KEPT_PER_CLASS
+    sure = np.repeat([[1.0, 0.0], [0.0, 1.0]], n_safe, axis=0)
+    codes = np.r_[np.repeat([0, 1], n_safe), 0, 0, 0, 0]
+    # Sure of the other class, in doubt, as given, and flagged though sure of the given class.
+    posterior = np.vstack([sure, [[0.25, 0.75], [0.35, 0.65], [0.9, 0.1], [0.9, 0.1]]])
+    issues = np.r_[np.zeros(2 * n_safe, bool), True, True, False, True]
+    mended = cleaned_training_set(codes, verdict_of(posterior, issues), "mend")
+    assert mended.rows.tolist() == [*range(2 * n_safe), 2 * n_safe, 2 * n_safe + 2]
+    assert mended.codes.tolist() == [*codes[: 2 * n_safe], 1, 0]
+    assert mended.weights is None
 
 
 def test_no_class_dies_out():

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -17,7 +14,6 @@ import tensorflow as tf
 from scipy.special import expit
 from scipy.stats import poisson_binom
 
-import noisy_labels
 from noisy_labels.proportions.bag_batches import BagBatches
 from noisy_labels.proportions.bag_loss import class_prior, read_bag_rows
 from noisy_labels.proportions.count_likelihood_loss import CountLikelihoodLoss
@@ -25,7 +21,6 @@ from noisy_labels.proportions.dllp import DLLPLoss
 from noisy_labels.proportions.easy_llp import EasyLLPLoss
 from noisy_labels.proportions.sinkhorn_loss import SinkhornLoss, sinkhorn_labels
 
-ROOT = Path(noisy_labels.__file__).parents[1]
 SCRIPT = Path(__file__).parent / "proportion_losses_script.py"
 SHARED = runpy.run_path(str(SCRIPT))
 BINARY = ("dllp", "dllp squares", "easy", "bounded", "upm", "dsq", "sinkhorn", "fc", "count")
@@ -368,7 +363,7 @@ def test_fit_follows_the_equations():
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_other_backends_find_the_same(backend, tmp_path):
+def test_other_backends_find_the_same(backend, tmp_path, run_under):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     labels, logits, _ = as_batch(*make_bags())
@@ -377,15 +372,8 @@ def test_other_backends_find_the_same(backend, tmp_path):
     kernel = np.array([[1.0, -0.5, 0.2], [0.3, 0.8, -0.9]], "float32")
     given = {"labels": labels, "logits": logits, "x": x, "bags": bags, "proportions": alpha, "kernel": kernel}
     np.savez(tmp_path / "given.npz", **given)
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(tmp_path / "given.npz"), "count"],
-        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads(done.stdout.split("REPORT ")[1])
+    printed = run_under(backend, SCRIPT, tmp_path / "given.npz", "count")
+    report = json.loads(printed.split("REPORT ")[1])
     for name, wanted in SHARED["values_and_gradients"](labels, logits).items():
         for part, expected in zip(report["values"][name], wanted, strict=True):
             np.testing.assert_allclose(part, expected, rtol=1e-4, atol=1e-5)

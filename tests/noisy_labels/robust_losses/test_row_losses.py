@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import runpy
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +14,6 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-import noisy_labels
 from noisy_labels.robust_losses.early_learning import EarlyLearning, early_learning_penalty
 from noisy_labels.robust_losses.row_loss_model import RowLossModel
 from noisy_labels.robust_losses.sparse_over_parameterization import (
@@ -26,7 +22,6 @@ from noisy_labels.robust_losses.sparse_over_parameterization import (
     sop_loss,
 )
 
-ROOT = Path(noisy_labels.__file__).parents[1]
 SCRIPT = Path(__file__).parent / "robust_losses_script.py"
 SHARED = runpy.run_path(str(SCRIPT))
 T = np.array([[0.8, 0.2, 0.0], [0.1, 0.7, 0.2], [0.0, 0.3, 0.7]])
@@ -118,22 +113,15 @@ def slow_sop_batch(z, y, u, v):
 
 
 @pytest.fixture(scope="module", params=["jax", "torch"])
-def report(request, tmp_path_factory):
+def report(request, tmp_path_factory, run_under):
     if importlib.util.find_spec(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
     folder = tmp_path_factory.mktemp(request.param)
     x, labels, kernel = make_training()
     z, y = make_rows()
     np.savez(folder / "given.npz", logits=z, labels=y, transition=T, x=x, y=labels, kernel=kernel)
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder / "given.npz"), str(folder)],
-        env={**os.environ, "KERAS_BACKEND": request.param, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.split("REPORT ")[1])
+    printed = run_under(request.param, SCRIPT, folder / "given.npz", folder)
+    return json.loads(printed.split("REPORT ")[1])
 
 
 def test_other_backends_find_the_same(report):

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 SCRIPT = Path(__file__).parent / "paired_backends_script.py"
-ROOT = str(Path(__file__).parents[3])
 # TensorFlow runs in the other tests' own process.
 BACKENDS = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory):
+def reports(tmp_path_factory, run_under):
     folder = tmp_path_factory.mktemp("backends")
     found, saved = {}, []
     for backend in BACKENDS:
         path = str(folder / backend)
-        done = subprocess.run(
-            [sys.executable, str(SCRIPT), path, *saved],
-            env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": ROOT, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{backend}: {done.stderr[-3000:]}"
-        found[backend] = json.loads(done.stdout.split("REPORT ")[1])
+        printed = run_under(backend, SCRIPT, path, *saved)
+        found[backend] = json.loads(printed.split("REPORT ")[1])
         saved.append(path)
     return found
 

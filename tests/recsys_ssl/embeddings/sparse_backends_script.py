@@ -122,10 +122,10 @@ def main():
 
     # Steps that must be refused, and what is left then.
     report["refused"] = {}
+    model = started(functional())
+    model.compile(optimizer=LazyAdam(0.1), loss="mse")
+    model.train_on_batch(*batch(0))
     for case in ("NaN target", "infinite weight", "id behind", "id negative"):
-        model = started(functional())
-        model.compile(optimizer=LazyAdam(0.1), loss="mse")
-        model.train_on_batch(*batch(0))
         before, slots = model.get_weights(), [value.numpy() for value in model.optimizer.variables]
         bad, targets = batch(1)
         bad, targets = [value.copy() for value in bad], targets.copy()

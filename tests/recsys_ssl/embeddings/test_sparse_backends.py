@@ -2,17 +2,11 @@
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import recsys_ssl
-
-ROOT = str(Path(recsys_ssl.__file__).parents[1])
 BACKENDS = ("tensorflow", "torch", "jax")
 ROWS, DIM, BATCH, STEPS = 12, 4, 8, 5
 
@@ -37,7 +31,7 @@ CASES = {
     ),
 }
 
-SCRIPT = str(Path(__file__).with_name("sparse_backends_script.py"))
+SCRIPT = Path(__file__).with_name("sparse_backends_script.py")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +53,7 @@ def given():
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory, given):
+def reports(tmp_path_factory, given, run_under):
     folder = tmp_path_factory.mktemp("sparse")
     np.savez(folder / "given.npz", **given)
     found = {}
@@ -67,15 +61,8 @@ def reports(tmp_path_factory, given):
         if importlib.util.find_spec(backend) is None:
             continue
         (folder / backend).mkdir()
-        done = subprocess.run(
-            [sys.executable, SCRIPT, folder / "given.npz", json.dumps(CASES), folder / backend],
-            env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": ROOT, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{backend}: {done.stderr[-3000:]}"
-        found[backend] = json.loads(done.stdout.split("REPORT ")[1])
+        printed = run_under(backend, SCRIPT, folder / "given.npz", json.dumps(CASES), folder / backend)
+        found[backend] = json.loads(printed.split("REPORT ")[1])
     return found
 
 

@@ -1,19 +1,13 @@
 """Hashes bit for bit, compositional rows and a growing table in every backend of Keras."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-import recsys_ssl
 from recsys_ssl.embeddings.id_hashing import hash_ids
 
-ROOT = str(Path(recsys_ssl.__file__).parents[1])
 BACKENDS = ("tensorflow", "torch", "jax")
 
 SCRIPT = r"""
@@ -126,21 +120,13 @@ print("REPORT", json.dumps(report))
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def report(request):
+def report(request, run_under):
     pytest.importorskip(request.param)
     if request.param == keras.backend.backend():
         names: dict = {}
         exec(SCRIPT, names)
         return names["report"]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        env={**os.environ, "KERAS_BACKEND": request.param, "PYTHONPATH": ROOT, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{request.param}: {done.stderr[-3000:]}"
-    return json.loads(done.stdout.split("REPORT ")[1])
+    return json.loads(run_under(request.param, SCRIPT).split("REPORT ")[1])
 
 
 def test_the_graph_hashes_as_numpy_bit_for_bit(report):

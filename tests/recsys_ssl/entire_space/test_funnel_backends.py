@@ -4,17 +4,11 @@ import importlib.util
 import itertools
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import recsys_ssl
-
-ROOT = str(Path(recsys_ssl.__file__).parents[1])
 SCRIPT = Path(__file__).with_name("funnel_script.py")
 BACKENDS = ("tensorflow", "torch", "jax")
 
@@ -177,22 +171,15 @@ def given(backend):
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory):
+def reports(tmp_path_factory, run_under):
     folder = tmp_path_factory.mktemp("funnel")
     found = {}
     for backend in BACKENDS[1:]:
         if importlib.util.find_spec(backend) is None:
             continue
         (folder / f"{backend}.json").write_text(json.dumps(given(backend)))
-        done = subprocess.run(
-            [sys.executable, SCRIPT, folder / f"{backend}.json", folder],
-            env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": ROOT},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{backend}: {done.stderr[-3000:]}"
-        found[backend] = json.loads(done.stdout.split("REPORT ")[1])
+        printed = run_under(backend, SCRIPT, folder / f"{backend}.json", folder)
+        found[backend] = json.loads(printed.split("REPORT ")[1])
     specification = importlib.util.spec_from_file_location("funnel_script", SCRIPT)
     script = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(script)

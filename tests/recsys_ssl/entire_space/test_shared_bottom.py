@@ -2,22 +2,16 @@
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-import recsys_ssl
 from recsys_ssl.entire_space.aitm import AITM
 from recsys_ssl.entire_space.mmoe import MMoE
 from recsys_ssl.entire_space.ple import PLE
 from recsys_ssl.entire_space.shared_bottom import Experts, SharedBottom, glorot_kernels
 
-ROOT = str(Path(recsys_ssl.__file__).parents[1])
 NON_DEFAULT = {
     SharedBottom: {"units": [6, 5], "dropout": 0.25, "seed": 3},
     MMoE: {
@@ -244,25 +238,11 @@ print("REPORT", json.dumps(report, default=float))
 
 
 @pytest.fixture(scope="module")
-def report():
+def report(run_under):
     def in_backend(backend):
         if importlib.util.find_spec(backend) is None:
             pytest.skip(f"{backend} is not installed")
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT],
-            env={
-                **os.environ,
-                "KERAS_BACKEND": backend,
-                "PYTHONPATH": ROOT,
-                "TF_CPP_MIN_LOG_LEVEL": "3",
-                "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles in half the time
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout.split("REPORT ")[1])
+        return json.loads(run_under(backend, SCRIPT).split("REPORT ")[1])
 
     return in_backend
 

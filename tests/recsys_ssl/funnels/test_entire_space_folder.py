@@ -1,21 +1,15 @@
 import json
-import os
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
-import recsys_ssl
 from recsys_ssl.encoding.features import Category, Dense, MultiCategory
 from recsys_ssl.funnels.entire_space_classifier import EntireSpaceClassifier
 from recsys_ssl.funnels.entire_space_folder import load_entire_space_classifier
 from sparse_data import Bags
 
 pytestmark = pytest.mark.usefixtures("eager")
-ROOT = str(Path(recsys_ssl.__file__).parents[1])
 N = 120
 GENERATOR = np.random.default_rng(0)
 CLICKS = (GENERATOR.random(N) < 0.5).astype(int)
@@ -78,7 +72,7 @@ def test_parameters_set_after_the_fit_do_not_break_the_folder(tmp_path):
     same_predictions(again, model)
 
 
-def test_another_process_predicts_the_same(model, tmp_path):
+def test_another_process_predicts_the_same(model, tmp_path, run_under):
     model.save(tmp_path / "model")
     script = """
         import json, sys
@@ -87,16 +81,10 @@ def test_another_process_predicts_the_same(model, tmp_path):
         rows = {"file": ["a1", "a9"], "tags": [[1], [2, 3]], "price": [1.0, None]}
         print(json.dumps({name: values.tolist() for name, values in model.predict_proba(rows).items()}))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "model")],
-        env={**os.environ, "PYTHONPATH": ROOT, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    printed = run_under(keras.backend.backend(), script, tmp_path / "model")
     rows = {"file": ["a1", "a9"], "tags": [[1], [2, 3]], "price": [1.0, None]}
     expected = model.predict_proba(rows)
-    assert json.loads(done.stdout) == {name: values.tolist() for name, values in expected.items()}
+    assert json.loads(printed) == {name: values.tolist() for name, values in expected.items()}
 
 
 def test_no_pickle_and_no_state_of_the_optimizer(model, tmp_path):

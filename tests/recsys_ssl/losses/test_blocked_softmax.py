@@ -1,17 +1,12 @@
 import itertools
 import json
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import recsys_ssl
 from recsys_ssl.losses import blocked_softmax
 from recsys_ssl.losses.blocked_softmax import blocked_softmax_loss
 from recsys_ssl.losses.corrected_softmax import (
@@ -22,8 +17,6 @@ from recsys_ssl.losses.corrected_softmax import (
 )
 from recsys_ssl.retrieval import sampled_softmax
 from recsys_ssl.retrieval.sampled_softmax import SampledSoftmax
-
-ROOT = str(Path(recsys_ssl.__file__).parents[1])
 
 
 def make_problem(batch, extra, *, hits=True, known=False, correction="logq", weighted=False, dtype="float64"):
@@ -237,7 +230,7 @@ print("REPORT", json.dumps(report))
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_other_backends(backend):
+def test_other_backends(backend, run_under):
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     problems = [make_problem(13, 6, known=True, weighted=weighted) for weighted in (False, True)]
@@ -245,16 +238,7 @@ def test_other_backends(backend):
         {name: value.tolist() if hasattr(value, "tolist") else value for name, value in problem.items()}
         for problem in problems
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        input=json.dumps(given),
-        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": ROOT},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads(done.stdout.split("REPORT ")[1])
+    report = json.loads(run_under(backend, SCRIPT, given=json.dumps(given)).split("REPORT ")[1])
     for problem, found in zip(problems, report, strict=True):
         expected = rows_and_gradients(clear_rows, problem, "cosine")
         for one, other in zip(found, expected, strict=True):

@@ -1,9 +1,5 @@
 import importlib.util
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,7 +8,6 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import recsys_ssl
 from recsys_ssl.losses.contrastive_losses import (
     alignment,
     identical_features,
@@ -25,7 +20,6 @@ from recsys_ssl.losses.contrastive_losses import (
     uniformity,
 )
 
-ROOT = str(Path(recsys_ssl.__file__).parents[1])
 Z, Z_PRIME = [[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]], [[1.0, 0.5], [0.5, 1.0], [-1.0, 1.0]]
 EXCLUDED = np.array([[0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 1]], dtype=bool)
 POSITIVES = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]], dtype=bool)
@@ -330,20 +324,11 @@ print("REPORT", json.dumps(report))
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_other_backends_find_the_same(backend):
+def test_other_backends_find_the_same(backend, run_under):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     given_parts = [part.tolist() for part in (*make_views(), EXCLUDED, POSITIVES)]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": ROOT},
-        input=json.dumps(given_parts),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads(done.stdout.split("REPORT ")[1])
+    report = json.loads(run_under(backend, SCRIPT, given=json.dumps(given_parts)).split("REPORT ")[1])
     z, z_prime = make_views(dtype="float32")
     z[0] = 0
     functions = {

@@ -2,19 +2,13 @@
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import recsys_ssl
 from recsys_ssl.retrieval.retriever_folder import load_retriever
 from recsys_ssl.retrieval.two_tower_training import vectors_of
 
-ROOT = str(Path(recsys_ssl.__file__).parents[1])
 BACKENDS = ("tensorflow", "torch", "jax")
 
 # Computed independently of this library, in float64: see test_sampled_softmax.py.
@@ -177,7 +171,7 @@ print("REPORT", json.dumps(report))
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory):
+def reports(tmp_path_factory, run_under):
     """Run the script under every backend that is installed, each loading what those before it saved."""
     folder = tmp_path_factory.mktemp("backends")
     found, saved = {}, []
@@ -185,15 +179,8 @@ def reports(tmp_path_factory):
         if importlib.util.find_spec(backend) is None:
             continue
         path = str(folder / backend)
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, path, *saved],
-            env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": ROOT, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{backend}: {done.stderr[-3000:]}"
-        found[backend] = json.loads(done.stdout.split("REPORT ")[1])
+        printed = run_under(backend, SCRIPT, path, *saved)
+        found[backend] = json.loads(printed.split("REPORT ")[1])
         saved.append(path)
     return {"found": found, "saved": saved}
 

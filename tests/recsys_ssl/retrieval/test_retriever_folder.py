@@ -1,15 +1,9 @@
 import json
-import os
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-import recsys_ssl
 from recsys_ssl.encoding.features import Category, Dense, MultiCategory
 from recsys_ssl.retrieval.retriever import TwoTowerRetriever
 from recsys_ssl.retrieval.retriever_folder import load_retriever
@@ -18,7 +12,6 @@ from sparse_data import Bags
 from sparse_data.datasets import make_checkerboard
 
 pytestmark = pytest.mark.usefixtures("eager")
-ROOT = str(Path(recsys_ssl.__file__).parents[1])
 FAST = {"dim": 8, "epochs": 15, "learning_rate": 0.1, "dropout": 0.0, "verbose": False}
 BOARD = make_checkerboard(12)
 
@@ -113,7 +106,7 @@ def test_parameters_set_after_the_fit_do_not_break_the_folder(tmp_path):
     same_recommendations(again, model)
 
 
-def test_another_process_recommends_the_same(rich_model, tmp_path):
+def test_another_process_recommends_the_same(rich_model, tmp_path, run_under):
     rich_model.save(tmp_path / "model")
     script = """
         import json, sys
@@ -122,14 +115,8 @@ def test_another_process_recommends_the_same(rich_model, tmp_path):
         items, scores = model.recommend(model.user_ids_, k=3)
         print(json.dumps([items.tolist(), scores.tolist()]))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "model")],
-        env={**os.environ, "PYTHONPATH": ROOT, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    items, scores = json.loads(done.stdout)
+    printed = run_under(keras.backend.backend(), script, tmp_path / "model")
+    items, scores = json.loads(printed)
     expected = rich_model.recommend(rich_model.user_ids_, k=3)
     assert items == expected[0].tolist()
     np.testing.assert_array_equal(np.array(scores, dtype=np.float32), expected[1])
