@@ -2,9 +2,9 @@
 
 1,797 digits, pixels in [0, 1], a stratified quarter for the test, noise on the training labels only; 5 seeds
 draw split, noise and networks anew.  One layer of 256 units, 120 epochs of SGD from .05 to .005, batches of
-64, decay 5e-4.  Co-teaching is told the rate of the noise.  Only nested dropout holds rows out: a tenth of
-the noisy training rows chooses its number of features, and with two networks the epoch; all others keep the
-last epoch.  "ce_best" is the best epoch by the test, as a bound.
+64, decay 5e-4.  Co-teaching is told the rate of the noise.  All keep the last epoch.  Only nested dropout
+alone holds rows out: a tenth of the noisy training rows chooses its number of features; with co-teaching it
+takes those of 95 % of its draws.  "ce_best" is the best epoch by the test, as a bound.
 
     KERAS_BACKEND=jax python benchmarks/bench_compression_digits.py
     python benchmarks/bench_compression_digits.py --summary
@@ -37,7 +37,9 @@ PAIRED = ("co_teaching", "dropout_co_teaching", "nested_co_teaching")
 SIGMA, RATE = 20.0, 0.5
 EPOCHS, BATCH_SIZE, LEARNING_RATE, DECAY = 120, 64, 0.05, 5e-4
 # Epochs of the first stage of co-teaching (the rest are its second), and those in which forgetting grows.
+# Nested dropout learns more slowly: on seeds 100 to 102, 40 were better than 10.
 ALONE = GRADUAL = 10
+GRADUAL_NESTED = 40
 KEY = ("noise", "rate", "engine", "seed")
 
 
@@ -99,16 +101,17 @@ def train_pair(
         noise_rate=rate,
         epochs=ALONE,
         exchange_epochs=EPOCHS - ALONE,
-        n_gradual=GRADUAL,
+        n_gradual=GRADUAL_NESTED if engine.startswith("nested") else GRADUAL,
         batch_size=BATCH_SIZE,
         learning_rate=LEARNING_RATE,
         exchange_learning_rate=LEARNING_RATE,
         weight_decay=DECAY,
-        validation_fraction=0.1 if engine.startswith("nested") else 0.0,
+        validation_fraction=0.0,
         random_state=seed,
         verbose=False,
     ).fit(X, y, callbacks=[tests])
-    size = 256 if model.path_ is None else model.path_.size
+    nested = model.networks_.nested
+    size = 256 if nested is None else int(nested.k)
     accuracy = float(model.score(X_test, y_test))
     return {"accuracy": accuracy, "best_epoch_accuracy": max(tests.found), "size": size}
 

@@ -1,9 +1,13 @@
-"""Learning from label proportions on UCI bank-full and Adult: test ROC AUC from the counts of random bags.
+r"""Learning from label proportions on UCI bank-full and Adult: test ROC AUC from the counts of random bags.
 
 60 % of the rows make bags, the last 20 % are the test; no label of a single row is used in fitting or in the
-choice of anything.  Each method stands beside itself with the counts permuted between bags.
+choice of anything.  Each method stands beside itself with the counts permuted between bags.  Networks are all
+the same, two hidden layers trained on whole bags, stopped by the likelihood of the counts of a tenth of the
+bags, which are held out; `ProportionLabels` trains every row on the proportion of its bag.
 
-    SPARSELABELS_DATA=<folder> python benchmarks/bench_label_proportions.py
+    KERAS_BACKEND=jax SPARSELABELS_DATA=<folder> python benchmarks/bench_label_proportions.py
+    KERAS_BACKEND=jax SPARSELABELS_DATA=<folder> python benchmarks/bench_label_proportions.py \
+        --methods DLLP EasyLLP --counts true --seeds 0 1 2
 """
 
 from __future__ import annotations
@@ -13,11 +17,12 @@ import os
 import time
 import warnings
 import zipfile
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -27,14 +32,99 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from noisy_labels.proportions.alternating_mean_map import AlternatingMeanMap
+from noisy_labels.proportions.bag_batches import BagBatches
 from noisy_labels.proportions.bag_construction import make_bags
 from noisy_labels.proportions.bag_ridge import BagRidge
+from noisy_labels.proportions.count_likelihood_loss import CountLikelihoodLoss
+from noisy_labels.proportions.count_messages import CountFactor, count_factor, count_posterior
+from noisy_labels.proportions.count_potentials import ExactCount
+from noisy_labels.proportions.debiased_square_loss import DebiasedSquareLoss
+from noisy_labels.proportions.dllp import DLLPLoss
+from noisy_labels.proportions.easy_llp import EasyLLPLoss
 from noisy_labels.proportions.label_proportions import LabelProportionsClassifier
 from noisy_labels.proportions.laplacian_mean_map import LaplacianMeanMap
 from noisy_labels.proportions.llp_bp import LLPBeliefPropagationClassifier
+from noisy_labels.proportions.llp_fc import LLPFCLoss
+from noisy_labels.proportions.llp_vat import LLPVATModel
 from noisy_labels.proportions.mean_map import MeanMap
 from noisy_labels.proportions.nearest_neighbours import neighbour_graph
+from noisy_labels.proportions.sinkhorn_loss import SinkhornLoss
 from noisy_labels.proportions.smoothed_proportions import SmoothedProportions
+from noisy_labels.proportions.upm_loss import UPMLoss
+
+BATCH_ROWS, EPOCHS, PATIENCE = 512, 100, 10
+
+
+class HeldOutCounts(keras.callbacks.Callback):
+    """Stops when the counts of held-out bags get no likelier, and goes back to the best weights."""
+
+    def __init__(self, rows: NDArray[np.float32], factor: CountFactor) -> None:
+        super().__init__()
+        self.rows, self.factor, self.best, self.waited = rows, factor, -np.inf, 0
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        value = self.factor.run(logits_of(self.model, self.rows))[1].mean()
+        self.waited += 1
+        if value > self.best:
+            self.best, self.waited, self.weights = value, 0, self.model.get_weights()
+        self.model.stop_training = self.waited >= PATIENCE
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.model.set_weights(self.weights)
+
+
+def logits_of(model: keras.Model, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.asarray(keras.ops.convert_to_numpy(model(rows))[:, 0], dtype=np.float64)
+
+
+class Network:
+    """An estimator around a loss of bags, made of the share of positives and the size of the largest bag."""
+
+    def __init__(
+        self,
+        loss: Callable[[float, int], keras.losses.Loss],
+        *,
+        alone: bool = False,
+        adversarial: bool = False,
+        random_state: int = 0,
+    ) -> None:
+        self.loss, self.alone, self.adversarial, self.random_state = loss, alone, adversarial, random_state
+
+    def fit(self, X: NDArray[np.float64], *, bags: NDArray[np.int64], counts: NDArray[np.float64]) -> None:
+        self.scaler = StandardScaler().fit(X)
+        rows, sizes = self.scaler.transform(X).astype(np.float32), np.bincount(bags)
+        order = np.random.default_rng(self.random_state).permutation(sizes.size)
+        held = np.sort(order[: max(5, sizes.size // 10)])
+        out = np.isin(bags, held)
+        kept = np.unique(bags[~out], return_index=True)  # in order of first appearance, as losses want them
+        kept_bags = kept[0][np.argsort(kept[1])]
+        held_bags = list(dict.fromkeys(bags[out].tolist()))
+        given: dict[str, Any] = {"bags": bags[~out], "proportions": (counts / sizes)[kept_bags]}
+        if self.alone:
+            given = {"bags": np.arange(np.sum(~out)), "proportions": (counts / sizes)[bags[~out]]}
+        per_batch = BATCH_ROWS if self.alone else max(4, BATCH_ROWS // int(sizes.max()))
+        batches = BagBatches(rows[~out], **given, bags_per_batch=per_batch, seed=self.random_state)
+        factor = count_factor(bags[out], ExactCount(counts[held_bags]), int(out.sum()))
+        self.model = self._build(rows.shape[1], float(counts.sum() / sizes.sum()), int(sizes.max()))
+        stop = HeldOutCounts(rows[out], factor)
+        self.model.fit(batches, epochs=EPOCHS, verbose=0, callbacks=[stop])
+        posterior = count_posterior(logits_of(self.model, rows), bags, ExactCount(counts))
+        self.transduce_proba_ = np.stack([1 - posterior, posterior], axis=1)
+
+    def decision_function(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        return logits_of(self.model, self.scaler.transform(X).astype(np.float32))
+
+    def _build(self, n_features: int, share: float, largest: int) -> keras.Model:
+        layers: list[Any] = [keras.Input((n_features,))]
+        for place, (width, activation) in enumerate([(128, "relu"), (64, "relu"), (1, None)]):
+            start = keras.initializers.GlorotUniform(seed=3 * self.random_state + place)
+            layers.append(keras.layers.Dense(width, activation, kernel_initializer=start))
+        model = keras.Sequential(layers)
+        if self.adversarial:
+            model = LLPVATModel(model, seed=self.random_state)
+        model.compile(keras.optimizers.AdamW(1e-3), loss=self.loss(share, largest))
+        return model
+
 
 METHODS: dict[str, Any] = {
     "BagRidge": BagRidge,
@@ -44,6 +134,17 @@ METHODS: dict[str, Any] = {
     "AlternatingMeanMap": AlternatingMeanMap,
     "SmoothedProportions": SmoothedProportions,
     "LLPBeliefPropagationClassifier": LLPBeliefPropagationClassifier,
+    "ProportionLabels": partial(Network, lambda share, largest: DLLPLoss(from_logits=True), alone=True),
+    "DLLP": partial(Network, lambda share, largest: DLLPLoss(from_logits=True)),
+    "EasyLLP": partial(Network, lambda share, largest: EasyLLPLoss(share, from_logits=True)),
+    "UPM": partial(Network, lambda share, largest: UPMLoss(share, from_logits=True)),
+    "DebiasedSquare": partial(Network, lambda share, largest: DebiasedSquareLoss(share, from_logits=True)),
+    "CountLikelihood": partial(
+        Network, lambda share, largest: CountLikelihoodLoss(largest, from_logits=True)
+    ),
+    "Sinkhorn": partial(Network, lambda share, largest: SinkhornLoss(from_logits=True)),
+    "LLPFC": partial(Network, lambda share, largest: LLPFCLoss(share, from_logits=True)),
+    "LLPVAT": partial(Network, lambda share, largest: DLLPLoss(from_logits=True), adversarial=True),
 }
 
 
@@ -107,6 +208,7 @@ def fit_and_test(options: Mapping[str, Any]) -> dict[str, float]:
 
 
 def measure(options: argparse.Namespace) -> None:
+    packages = ("numpy", "scikit-learn", "numba", "keras", keras.backend.backend())
     results = ResultsFile("label_proportions", key=("data", "method", "counts", "bag", "seed"))
     for seed in options.seeds:
         for data in options.data:
@@ -117,7 +219,7 @@ def measure(options: argparse.Namespace) -> None:
                         if results.holds(run):
                             continue
                         measured = fit_and_test(run)
-                        results.append({**run, **measured, **circumstances("numpy", "scikit-learn", "numba")})
+                        results.append({**run, **measured, **circumstances(*packages)})
                         print({**run, **measured}, flush=True)
 
 

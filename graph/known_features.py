@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from graph.fixed_matrix import FixedMatrix
 from sparse_data.sparse_features import Features, SparseRows, project, read_features
 
 _STEPS = 1 << 16  # of the chance that an entry is dropped
@@ -34,6 +35,11 @@ class KnownFeatures(TorchFunctionMode):
     def __init__(self, features: Iterable[Tensor]) -> None:
         super().__init__()
         self._known = [(x, read_features(x)) for x in {id(x): x for x in features}.values() if _is_matrix(x)]
+        self._fixed = {
+            id(known): FixedMatrix(known.pattern, known.values)
+            for _, known in self._known
+            if isinstance(known, SparseRows)
+        }
         self._dropped: tuple[Tensor, Features] | None = None
         self._ahead: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self._generator = np.random.Generator(np.random.SFC64(int(torch.randint(2**62, ()))))
@@ -61,10 +67,14 @@ class KnownFeatures(TorchFunctionMode):
         _, product = self._ahead.pop(key, (None, None))
         if product is None:
             with torch.enable_grad():  # also for the step to come
-                product = project(features, weight)
+                product = self._project(features, weight)
             if product.requires_grad and not torch.is_grad_enabled():
                 self._ahead[key] = weight, product  # a weight that is kept cannot lend its identity
         return product if bias is None else product + bias
+
+    def _project(self, features: Features, weight: Tensor) -> Tensor:
+        fixed = self._fixed.get(id(features))
+        return project(features, weight) if fixed is None else fixed.times(weight.T.contiguous())
 
     def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if not training or inplace or not 0 < p < 1 or not input.is_cpu:

@@ -65,20 +65,19 @@ def project_l0_(
     tensors = _tensors([params] if isinstance(params, Tensor) else params)
     if not sum(tensor.numel() for tensor in tensors):
         raise ValueError("`params` must hold weights; got none. Pass the parameters of a model.")
-    magnitudes = [tensor.abs().flatten() for tensor in tensors]
+    groups = [tensors] if scope == "global" else [[tensor] for tensor in tensors]
+    magnitudes = [torch.cat([tensor.flatten() for tensor in group]).abs_() for group in groups]
     total = sum(float(values.sum()) for values in magnitudes)
     if math.isnan(total):
         raise ValueError("`params` must not be NaN; got NaN. Training has diverged: lower the learning rate.")
-    groups = [torch.cat(magnitudes)] if scope == "global" else magnitudes
-    dropped = torch.cat([smallest_mask(values, _ceil_share(sparsity, len(values))) for values in groups])
-    masks = []
-    for tensor, part in zip(tensors, dropped.split([tensor.numel() for tensor in tensors]), strict=True):
-        kept = ~part.reshape(tensor.shape)
+    dropped = [smallest_mask(values, _ceil_share(sparsity, len(values))) for values in magnitudes]
+    kept = (~torch.cat(dropped)).split([tensor.numel() for tensor in tensors])
+    masks = [part.reshape(tensor.shape) for tensor, part in zip(tensors, kept, strict=True)]
+    for tensor, mask in zip(tensors, masks, strict=True):
         if math.isfinite(total):
-            tensor.mul_(kept)  # several times faster than to fill
+            tensor.mul_(mask.view(torch.uint8))  # several times faster than to fill, or to multiply by bool
         else:
-            tensor.masked_fill_(~kept, 0)
-        masks.append(kept)
+            tensor.masked_fill_(~mask, 0)
     return masks
 
 

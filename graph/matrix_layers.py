@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import Linear, Module, Sequential
-from torch_geometric.nn import MLP, GCNConv, GINConv, SAGEConv
+from torch_geometric.nn import MLP, GATConv, GCNConv, GINConv, SAGEConv
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.nn.dense import Linear as PyGLinear
+from torch_geometric.utils import add_self_loops, remove_self_loops
 
+from graph.attention_rows import AttentionRows, score_heads
+from graph.fixed_matrix import FixedMatrix
 from graph.known_features import KnownFeatures
 from graph.message_masks import EdgeFactors
 from sparse_data.sparse_pattern import SparsePattern, pattern_matmul
 
+Matrix = TypeVar("Matrix")
 _N_KEPT = 4  # matrices, the graphs of training and validation for two kinds of layer
 _HOOKS = (
     "_propagate_forward_pre_hooks",
@@ -25,6 +29,8 @@ _HOOKS = (
     "_message_forward_pre_hooks",
     "_aggregate_forward_pre_hooks",
     "_aggregate_forward_hooks",
+    "_edge_update_forward_pre_hooks",
+    "_edge_update_forward_hooks",
 )
 
 
@@ -32,10 +38,10 @@ _HOOKS = (
 def matrix_layers(model: Module, features: Iterable[Tensor]) -> Iterator[None]:
     r"""Let graph convolutions compute :math:`M (X W)` inside, M being a sparse matrix of the graph.
 
-    That is what `GCNConv`, `GINConv` and `SAGEConv` compute message by message, with the linear map first: no
-    message is written out, and features are mapped as in `KnownFeatures`.  Layers with options or hooks that
-    a product does not cover, and all other layers, are as ever (attention of few channels a head is no faster
-    as a product); masks of `masked_messages` are covered.
+    That is what `GCNConv`, `GINConv`, `SAGEConv` and `GATConv`, whose M is its attention, compute message by
+    message, with the linear map first: no message is written out, and features are mapped as in
+    `KnownFeatures`.  Layers with options or hooks that a product does not cover, and all other layers, are as
+    ever; masks of `masked_messages` are covered.
 
     Parameters
     ----------
@@ -64,7 +70,7 @@ class _GraphMatrix:
         self.pattern = SparsePattern.from_entries(torch.stack([targets, sources]), (n_nodes, n_nodes))
         keys = self.pattern.rows * n_nodes + self.pattern.columns
         self.entry_of_message = torch.searchsorted(keys, targets * n_nodes + sources)
-        self.values = self._collect(weights)
+        self._fixed = FixedMatrix(self.pattern, self._collect(weights))
         self._ahead: tuple[Tensor, Tensor] | None = None
 
     def times(self, layer: Any, x: Tensor) -> Tensor:
@@ -80,7 +86,7 @@ class _GraphMatrix:
             product, self._ahead = self._ahead[1], None
             return product
         with torch.enable_grad():
-            product = pattern_matmul(self.pattern, self.values, x)
+            product = self._fixed.times(x)
         if product.requires_grad and not torch.is_grad_enabled():
             self._ahead = x, product
         return product
@@ -94,16 +100,17 @@ class _Matrices:
     """The matrices of the latest graphs, told apart by the identity of their edges."""
 
     def __init__(self) -> None:
-        self._made: dict[Any, tuple[Tensor, _GraphMatrix]] = {}
+        self._made: dict[Any, tuple[Tensor, Any]] = {}
 
-    def of(self, edges: Tensor, kind: Any, make: Callable[[], _GraphMatrix]) -> _GraphMatrix:
+    def of(self, edges: Tensor, kind: Any, make: Callable[[], Matrix]) -> Matrix:
         """Return the matrix of a kind; a graph that is kept cannot lend its identity to another."""
         key = (id(edges), kind)
         if key not in self._made:
             while len(self._made) >= _N_KEPT:
                 del self._made[next(iter(self._made))]
             self._made[key] = edges, make()
-        return self._made[key][1]
+        made: Matrix = self._made[key][1]
+        return made
 
 
 def _gcn(
@@ -166,7 +173,49 @@ def _sums(matrices: _Matrices, x: Tensor, edge_index: Tensor) -> _GraphMatrix:
     return matrices.of(edge_index, ("sum", len(x), x.dtype), make)
 
 
-_FORMS: dict[type[Module], Callable[..., Tensor]] = {GCNConv: _gcn, GINConv: _gin, SAGEConv: _sage}
+def _gat(
+    layer: GATConv,
+    matrices: _Matrices,
+    x: Any,
+    edge_index: Any,
+    edge_attr: Any = None,
+    *rest: Any,
+    **named: Any,
+) -> Tensor:
+    plain = edge_attr is None and not rest and not named and layer.lin is not None
+    if not plain or not _is_covered(layer, x, edge_index, ("add", "sum")):
+        messages: Tensor = GATConv.forward(layer, x, edge_index, edge_attr, *rest, **named)
+        return messages
+    n_nodes, n_heads = len(x), layer.heads
+
+    def make() -> AttentionRows:
+        edges = edge_index
+        if layer.add_self_loops:
+            edges, _ = add_self_loops(remove_self_loops(edges)[0], num_nodes=n_nodes)
+        return AttentionRows(edges, n_nodes, n_heads)
+
+    graph = matrices.of(edge_index, ("attention", n_heads, layer.add_self_loops, n_nodes), make)
+    mapped = layer.lin(x)
+    of_source, of_target = (score_heads(mapped, vectors[0]) for vectors in (layer.att_src, layer.att_dst))
+    weights = graph.attention(of_source, of_target, layer.negative_slope)
+    weights = torch.nn.functional.dropout(weights, layer.dropout, layer.training)
+    if layer._message_forward_hooks:
+        (mask,) = layer._message_forward_hooks.values()
+        factors = mask.factors(layer, len(graph.message) // n_heads).to(weights.dtype)
+        weights = weights * factors.index_select(0, graph.message)
+    sums = graph.times(weights, mapped.view(n_nodes, n_heads, layer.out_channels))
+    out = sums.flatten(1) if layer.concat else sums.mean(1)
+    if layer.res is not None:
+        out = out + layer.res(x)
+    return out if layer.bias is None else out + layer.bias
+
+
+_FORMS: dict[type[Module], Callable[..., Tensor]] = {
+    GCNConv: _gcn,
+    GINConv: _gin,
+    SAGEConv: _sage,
+    GATConv: _gat,
+}
 
 
 def _is_covered(layer: Any, x: Any, edge_index: Any, aggregations: tuple[str, ...]) -> bool:

@@ -91,6 +91,7 @@ def train_network(
     began = time.perf_counter()
     if constrain is not None:
         constrain(model)
+    divergence = None if teacher is None or not distillation else task.divergence_from(teacher)
     best, best_epoch, best_state = -1.0, 0, model.state_dict()
     features = [graph.x for graph in graphs if "x" in graph]
     with seeded(optimization.seed, graphs.train.edge_index.device), matrix_layers(model, features):
@@ -99,8 +100,8 @@ def train_network(
             optimizer.zero_grad()
             logits = task.outputs(model.train(), graph)
             loss = task.loss(logits, graph)
-            if teacher is not None and distillation > 0:
-                loss = loss + distillation * task.divergence(teacher, logits)
+            if divergence is not None:
+                loss = loss + distillation * divergence(logits)
             if penalty is not None:
                 loss = loss + penalty(model)
             loss.backward()

@@ -10,6 +10,10 @@ from torch.autograd.function import once_differentiable
 
 from sparse_data.checks import check_count, check_in_range
 
+# Of its columns, below which a class has its products of rows decomposed, not those of columns: these are
+# needed anyway, for the rate of all rows, and their gradient comes with that of all rows.
+_SMALLER_SIDE = 0.75
+
 
 def coding_rate(Z: Tensor, *, eps: float, gamma1: float = 1.0) -> Tensor:
     r"""Return the rate of all embeddings together.
@@ -123,7 +127,7 @@ def coding_rate_loss(
     r"""Return the loss of ERASE, :math:`-\gamma_2 R(Z) + \gamma_1 R_c(Z, y)`.
 
     Both rates come from one pass: the Gram matrix of all rows is the sum of those of the classes.  A class
-    of fewer than d rows takes the smaller side, :math:`\det(I_d + a Z^\top Z) = \det(I_n + a Z Z^\top)`.
+    of few rows takes the smaller side, :math:`\det(I_d + a Z^\top Z) = \det(I_n + a Z Z^\top)`.
     On a mini-batch N is the size of the batch.
 
     Parameters
@@ -178,20 +182,21 @@ class _Rates(torch.autograd.Function):
         ctx: Any, Z: Tensor, order: Tensor | None, sizes: list[int], scale: float, class_scale: float
     ) -> tuple[Tensor, Tensor]:
         dim = Z.shape[1]
-        rows = Z if order is None else Z[order]
+        rows = Z if order is None else Z.index_select(0, order)
         classes, factors = Z.new_zeros(()), []
         gram = Z.new_zeros(dim, dim)
         for own_rows, size in zip(rows.split(sizes) if sizes else (), sizes, strict=True):
-            own = own_rows.T @ own_rows if size >= dim else own_rows @ own_rows.T
+            wide = size < _SMALLER_SIDE * dim
+            own = _gram(own_rows.T if wide else own_rows)
             if scale:
-                gram += own if size >= dim else own_rows.T @ own_rows
+                gram += _gram(own_rows) if wide else own
             factor, half_logdet = _cholesky(own, class_scale / size)
             factors.append(factor)
             classes = classes + size / len(Z) * half_logdet
         whole = Z.new_zeros(())
         if scale:
             if not sizes:
-                gram = Z.T @ Z if len(Z) >= dim else Z @ Z.T
+                gram = _gram(Z if len(Z) >= dim else Z.T)
             factor, whole = _cholesky(gram, scale)
             factors.append(factor)
         ctx.save_for_backward(rows, *factors)
@@ -203,22 +208,30 @@ class _Rates(torch.autograd.Function):
     def backward(ctx: Any, of_whole: Tensor, of_classes: Tensor) -> tuple[Tensor | None, ...]:
         rows, *factors = ctx.saved_tensors
         n_rows, dim = rows.shape
-        inverse = torch.cholesky_inverse(factors[-1]) * (of_whole * ctx.scale) if ctx.scale else None
+        inverse = torch.cholesky_inverse(factors[-1]).mul_(of_whole * ctx.scale) if ctx.scale else None
         if not ctx.sizes:
             assert inverse is not None
             gradient = rows @ inverse if n_rows >= dim else inverse @ rows
             return gradient, None, None, None, None
-        parts = []
-        for own_rows, size, factor in zip(rows.split(ctx.sizes), ctx.sizes, factors, strict=False):
-            own = torch.cholesky_inverse(factor) * (of_classes * ctx.class_scale / n_rows)
-            if size >= dim:
-                parts.append(own_rows @ (own if inverse is None else own + inverse))
+        gradient = torch.empty_like(rows)
+        places = ctx.order.split(ctx.sizes)
+        for own_rows, own_places, factor in zip(rows.split(ctx.sizes), places, factors, strict=False):
+            own = torch.cholesky_inverse(factor).mul_(of_classes * ctx.class_scale / n_rows)
+            if len(own) == dim:
+                part = own_rows @ (own if inverse is None else own.add_(inverse))
             else:
                 part = own @ own_rows
-                parts.append(part if inverse is None else torch.addmm(part, own_rows, inverse))
-        gradient = torch.empty_like(rows)
-        gradient[ctx.order] = torch.cat(parts)
+                part = part if inverse is None else part.addmm_(own_rows, inverse)
+            gradient.index_copy_(0, own_places, part)
         return gradient, None, None, None, None
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """Return the products of all columns; NumPy sees that they are symmetric, and does half the work."""
+    if not rows.is_cpu:
+        return rows.T @ rows
+    columns = rows.detach().numpy()
+    return torch.from_numpy(columns.T @ columns)
 
 
 def _cholesky(gram: Tensor, scale: float) -> tuple[Tensor, Tensor]:

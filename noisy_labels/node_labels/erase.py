@@ -32,6 +32,7 @@ from sparse_data.type_checks import check_list
 
 # Of the weights in variant "averaged", an epoch: the last fifty or so count.
 AVERAGING = 0.98
+_LEAST_MASS = 1e-6  # so that alpha = 0 leaves labels to be told from none
 
 
 class ERASEClassifier(NodeClassifier):
@@ -50,9 +51,10 @@ class ERASEClassifier(NodeClassifier):
         The paper's has attention.  A module is copied and called as ``module(x, edge_index)``; its rows
         should be normalised, as `eps` is meant for rows of L1 norm 1.
     variant : {"paper", "fixed", "averaged"}, default="paper"
-        "fixed" spreads the given labels through the whole graph, starting anew in every step, and normalises
-        what labelled nodes get; the paper's form changes no label that has no labelled neighbour.  "averaged"
-        is the paper's with predictions by the moving average of the weights.
+        "fixed" makes prototypes once more, from the labelled nodes whose semantic label is the given one, and
+        spreads the given labels through the whole graph, starting anew in every step; the paper's form
+        changes no label that has no labelled neighbour.  "averaged" is the paper's with predictions by the
+        moving average of the weights.
     gamma1, gamma2 : float, default=1.0, 2.0
     eps : float, default=0.05
         The squared precision of the rates.
@@ -218,6 +220,8 @@ class ERASEClassifier(NodeClassifier):
             whole_graph=fixed,
             normalize=fixed,
         )
+        if fixed:  # all labelled nodes have what the paper's form leaves to one without labelled neighbours
+            denoised = denoised * max(self.alpha**self.steps, _LEAST_MASS)
         self.n_denoised_ = int((denoised[data.train].argmax(1) != data.codes[data.train]).sum())
         self.encoder_ = self._new_encoder(graph.nodes.x.shape[1]).to(graph.nodes.x.device)
         epochs = trange(self.epochs, desc="ERASE", disable=not self.verbose)
@@ -268,7 +272,9 @@ class ERASEClassifier(NodeClassifier):
             )
         names = ("gamma1", "gamma2", "eps", "alpha", "beta", "steps", "epochs", "patience", "learning_rate")
         values = {name: getattr(self, name) for name in (*names, "weight_decay", "batch_size")}
-        return Recipe(**values, fanouts=fanouts, averaging=AVERAGING if self.variant == "averaged" else 0.0)
+        averaging = AVERAGING if self.variant == "averaged" else 0.0
+        refinements = int(self.variant == "fixed")
+        return Recipe(**values, fanouts=fanouts, averaging=averaging, refinements=refinements)
 
     def _new_encoder(self, n_features: int) -> Module:
         if isinstance(self.encoder, Module):

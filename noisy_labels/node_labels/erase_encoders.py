@@ -8,10 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
-from torch.nn.functional import leaky_relu, normalize
+from torch.nn.functional import leaky_relu
 from torch.nn.init import xavier_uniform_
 
+from noisy_labels.node_labels.edge_attention import edge_attention
 from noisy_labels.node_labels.neighbour_sampling import Block
+from noisy_labels.node_labels.unit_rows import positive_unit_rows, unit_rows
 from sparse_data.checks import check_count, check_in_range, check_one_of
 from sparse_data.sparse_features import Features, SparseRows, drop, project
 from sparse_data.sparse_pattern import pattern_matmul
@@ -50,39 +52,28 @@ class AttentionLayer(Module):
     def forward(self, x: Features, block: Block) -> Tensor:
         """Return the rows of the targets, shape (n_targets, n_outputs)."""
         width = len(self.bias) // self.heads
-        average_inputs = isinstance(x, Tensor) and x.shape[1] < width
-        values: list[Tensor]
-        if isinstance(x, Tensor) and average_inputs:
-            per_head = self.weight.view(self.heads, width, -1)
-            source, target = (
-                project(x, (vector[:, :, None] * per_head).sum(1))
-                for vector in (self.of_source, self.of_target)
-            )
-            values = [x] * self.heads
+        per_head = self.weight.view(self.heads, width, -1)
+        vectors = self.of_source, self.of_target
+        if average_inputs := isinstance(x, Tensor) and x.shape[1] < width:
+            maps = [torch.einsum("hw,hwf->fh", vector, per_head) for vector in vectors]
+            values = x
         else:
-            hidden = project(x, self.weight).view(x.shape[0], self.heads, width)
-            source, target = (hidden * self.of_source).sum(-1), (hidden * self.of_target).sum(-1)
-            values = list(hidden.unbind(1))
-        attention = _softmax_of_rows(block, source, block.of_targets(target))
-        sums = [
-            pattern_matmul(block.pattern, weights, rows.contiguous())
-            for weights, rows in zip(attention.unbind(1), values, strict=True)
-        ]
+            maps = [torch.block_diag(*vector[:, :, None]) for vector in vectors]
+            values = project(x, self.weight)
+        source, target = (values @ torch.cat(maps, dim=1)).split(self.heads, dim=1)
         if average_inputs:
-            sums = [rows @ weight.T for rows, weight in zip(sums, per_head, strict=True)]
-        return torch.cat(sums, dim=1) + self.bias
-
-
-def _softmax_of_rows(block: Block, source: Tensor, target: Tensor) -> Tensor:
-    """Return the attention of each entry of the pattern and each head, shape (n_entries, heads)."""
-    rows, columns = block.pattern.rows, block.pattern.columns
-    logits = leaky_relu(source.index_select(0, columns) + target.index_select(0, rows), 0.2)
-    with torch.no_grad():  # only for the range of numbers: it cancels
-        index = rows[:, None].expand_as(logits)
-        largest = torch.full_like(target, -torch.inf).scatter_reduce(0, index, logits, "amax")
-    shares = (logits - largest.index_select(0, rows)).exp()
-    totals = torch.zeros_like(target).index_add(0, rows, shares)
-    return shares / totals.index_select(0, rows)
+            values = values[:, None].expand(-1, self.heads, -1)
+        averages = edge_attention(
+            block.of_heads(self.heads),
+            source.flatten(),
+            block.of_targets(target).flatten(),
+            values.reshape(x.shape[0] * self.heads, -1),
+        )
+        if not average_inputs:
+            return averages.view(-1, self.heads * width) + self.bias
+        of_heads = averages.view(-1, self.heads, x.shape[1]).transpose(0, 1)
+        outputs = torch.baddbmm(self.bias.view(self.heads, 1, width), of_heads, per_head.transpose(1, 2))
+        return outputs.transpose(0, 1).reshape(-1, self.heads * width)
 
 
 class ConvolutionLayer(Module):
@@ -195,9 +186,8 @@ class GraphEncoder(Module):
     def forward(self, x: Features, blocks: Sequence[Block]) -> Tensor:
         """Return embeddings of the targets of the last block, from features of the sources of the first."""
         x = drop(x, self.dropout, self.training)
-        hidden = normalize(leaky_relu(self.first(x, blocks[0])), p=1.0, dim=1)
-        embeddings: Tensor = normalize(self.second(hidden, blocks[1]), p=1.0, dim=1).relu()
-        return embeddings
+        hidden = unit_rows(leaky_relu(self.first(x, blocks[0]), inplace=True))
+        return positive_unit_rows(self.second(hidden, blocks[1]))
 
 
 class EdgeIndexEncoder(Module):

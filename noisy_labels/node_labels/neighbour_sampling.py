@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from noisy_labels.node_labels.edge_attention import pattern_of_heads
 from sparse_data.sparse_pattern import SparsePattern, offsets_of
 
 
@@ -25,6 +26,13 @@ class Block:
 
     pattern: SparsePattern
     degrees: Tensor
+    _of_heads: dict[int, SparsePattern] = field(default_factory=dict, init=False, repr=False)
+
+    def of_heads(self, heads: int) -> SparsePattern:
+        """Return the pattern with a row and a column for each head of a node, `pattern_of_heads`."""
+        if heads not in self._of_heads:
+            self._of_heads[heads] = pattern_of_heads(self.pattern, heads)
+        return self._of_heads[heads]
 
     def of_targets(self, rows: Tensor) -> Tensor:
         """Return the rows of the targets, from a row each source."""

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from noisy_labels.node_labels.structural_denoising import propagate
 from noisy_labels.node_labels.tensor_arguments import check_codes, check_float_tensor
-from sparse_data.checks import check_in_range
+from sparse_data.checks import check_count, check_in_range
 from sparse_data.sparse_pattern import SparsePattern
 
 
@@ -45,7 +45,9 @@ def prototype_similarity(Z: Tensor, prototypes: Tensor) -> Tensor:
     >>> prototype_similarity(torch.tensor([[-2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 0.0]])).tolist()
     [[1.0, 0.0]]
     """
-    return (normalize(Z, dim=1) @ normalize(prototypes, dim=1).T).abs()
+    lengths = torch.linalg.vector_norm(Z, dim=1, keepdim=True).clamp(min=torch.finfo(Z.dtype).tiny)
+    cosines: Tensor = Z @ normalize(prototypes, dim=1).T / lengths
+    return cosines.abs()
 
 
 def semantic_scores(
@@ -57,6 +59,7 @@ def semantic_scores(
     alpha: float = 0.6,
     beta: float = 0.6,
     steps: int = 5,
+    refinements: int = 0,
 ) -> Tensor:
     r"""Return scores of all classes at all nodes, whose largest is the semantic label.
 
@@ -73,6 +76,10 @@ def semantic_scores(
     neighbours : SparsePattern of shape (n_nodes, n_nodes)
     alpha, beta : float, default=0.6
     steps : int, default=5
+    refinements : int, default=0
+        How often prototypes are made anew, and scores after them, from those labelled nodes whose semantic
+        label is that of the largest entry of Y: fewer of these are wrong.  A class without such a node
+        keeps its prototype.
 
     Returns
     -------
@@ -94,6 +101,20 @@ def semantic_scores(
     check_in_range("beta", beta, 0, 1)
     check_float_tensor("denoised", denoised, n_rows=len(check_float_tensor("Z", Z)))
     labelled = check_codes("labelled", labelled, low=0, high=len(Z))
-    prototypes = class_prototypes(Z[labelled], denoised[labelled].argmax(1), n_classes=denoised.shape[1])
-    scores = (beta * denoised + (1 - beta) * prototype_similarity(Z, prototypes)).softmax(1)
-    return propagate(scores, neighbours, alpha=alpha, steps=steps)
+    check_count("refinements", refinements, minimum=0)
+    n_classes = denoised.shape[1]
+
+    def scores_of(prototypes: Tensor) -> Tensor:
+        scores = (beta * denoised + (1 - beta) * prototype_similarity(Z, prototypes)).softmax(1)
+        return propagate(scores, neighbours, alpha=alpha, steps=steps)
+
+    rows, hard = Z[labelled], denoised[labelled].argmax(1)
+    prototypes = class_prototypes(rows, hard, n_classes=n_classes)
+    scores = scores_of(prototypes)
+    for _ in range(refinements):
+        agree = scores[labelled].argmax(1) == hard
+        means = class_prototypes(rows[agree], hard[agree], n_classes=n_classes)
+        missing = torch.bincount(hard[agree], minlength=n_classes) == 0
+        prototypes = torch.where(missing[:, None], prototypes, means)
+        scores = scores_of(prototypes)
+    return scores

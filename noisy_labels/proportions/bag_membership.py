@@ -62,6 +62,12 @@ class BagMembership:
         n_groups, label = connected_components(joined, directed=False)
         return label[n_bags:].astype(np.int64), int(n_groups)
 
+    def take(self, bags: Ints) -> tuple[Ints, BagMembership]:
+        """Return the rows of some bags and the membership of these bags over these rows alone."""
+        chosen = self.rows[bags]
+        rows, place = np.unique(chosen.values, return_inverse=True)
+        return rows, BagMembership(Bags(place, chosen.offsets), rows.size)
+
 
 def read_membership(membership: sparray | Bags, n_rows: int) -> Bags:
     """Return the row numbers of each bag; a row may be in several bags or in none.

@@ -35,6 +35,11 @@ class ClassCountFactor:
     index: BagIndex | BagMembership
     counts: Ints
 
+    def take(self, bags: Ints) -> tuple[Ints, ClassCountFactor]:
+        """Return the rows of some bags and the factor of these bags over these rows alone."""
+        rows, index = self.index.take(bags)
+        return rows, ClassCountFactor(index, self.counts[bags])
+
     def of_members(self, logits: Floats, *, normaliser: bool = True) -> tuple[Floats, Floats]:
         """Return the messages to members, bag by bag, and the log-likelihood of each bag.
 

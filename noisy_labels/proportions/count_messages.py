@@ -42,6 +42,11 @@ class CountFactor:
     table: Bags
     method: Method = "auto"
 
+    def take(self, bags: NDArray[np.int64]) -> tuple[NDArray[np.int64], CountFactor]:
+        """Return the rows of some bags and the factor of these bags over these rows alone."""
+        rows, index = self.index.take(bags)
+        return rows, CountFactor(index, self.table[bags], self.method)
+
     def of_members(self, logits: Floats, *, normaliser: bool = True) -> tuple[Floats, Floats]:
         """Return the messages to members, bag by bag, and the log-likelihood of each bag.
 

@@ -62,12 +62,13 @@ def with_normal_scores(X: Floats) -> Floats:
            [90.   ,  0.967]])
     """
     columns = np.flatnonzero(~_has_two_values(X))
-    scores = np.empty((X.shape[0], columns.size))
-    for place, column in enumerate(columns):
+    both = np.empty((X.shape[0], X.shape[1] + columns.size))
+    both[:, : X.shape[1]] = X
+    for place, column in enumerate(columns, start=X.shape[1]):
         _, inverse, often = np.unique(X[:, column], return_inverse=True, return_counts=True)
         middle = np.cumsum(often) - 0.5 * often
-        scores[:, place] = ndtri(middle / X.shape[0])[inverse]
-    return np.hstack([X, scores])
+        both[:, place] = ndtri(middle / X.shape[0])[inverse]
+    return both
 
 
 def _has_two_values(X: Floats) -> NDArray[np.bool_]:

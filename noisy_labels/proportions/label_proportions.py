@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import sparray
-from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.preprocessing import StandardScaler
@@ -15,6 +14,7 @@ from noisy_labels.proportions.bag_factor import Factor, Values
 from noisy_labels.proportions.bag_ridge import fit_bag_ridge, warn_of_few_bags
 from noisy_labels.proportions.count_calibration import scale_scores
 from noisy_labels.proportions.count_potentials import CountPotential
+from noisy_labels.proportions.held_out_folds import label_probabilities, lay_folds
 from noisy_labels.proportions.input_scales import with_normal_scores
 from noisy_labels.proportions.ising_graph import check_graph
 from noisy_labels.proportions.loopy_propagation import belief_propagation
@@ -25,7 +25,6 @@ from sparse_data.checks import check_count, check_in_range
 from sparse_data.type_checks import random_state_of
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class LabelProportionsClassifier(BagClassifier):
@@ -45,13 +44,17 @@ class LabelProportionsClassifier(BagClassifier):
     coupling : float, default=0.2
         Strength λ of the agreement of neighbours; 0 for no graph.
     n_neighbors : int, default=10
-        Found by exact search, which takes long for a million rows: pass a `graph` there.
+        See `neighbour_graph`.
     n_rounds : int, default=3
         Rounds at most: one that does not make the counts of held-out bags likelier by two standard errors is
         thrown away and the last.  1 for speed: the estimator is then fitted once.  There is one where bags
         overlap so that more than half of the rows hang together: none of those can be held out.
     cv : int, default=3
         Folds of bags that further rounds hold out in turn, each a fit of the estimator.
+    max_round_rows : int, default=65_536
+        With more rows, these fits take a random sample of whole bags of so many rows, and the last one
+        thinned soft labels, see `fit_soft_labels`, so that all of them together take about as long as a
+        single one to all soft labels.
     random_state : int, RandomState or None
         Of the folds and of the default estimator.
 
@@ -86,6 +89,7 @@ class LabelProportionsClassifier(BagClassifier):
         n_neighbors: int = 10,
         n_rounds: int = 3,
         cv: int = 3,
+        max_round_rows: int = 65_536,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
@@ -93,6 +97,7 @@ class LabelProportionsClassifier(BagClassifier):
         self.n_neighbors = n_neighbors
         self.n_rounds = n_rounds
         self.cv = cv
+        self.max_round_rows = max_round_rows
         self.random_state = random_state
 
     def fit(
@@ -139,6 +144,7 @@ class LabelProportionsClassifier(BagClassifier):
         check_in_range("coupling", self.coupling, 0)
         check_count("n_rounds", self.n_rounds)
         check_count("cv", self.cv, 2)
+        check_count("max_round_rows", self.max_round_rows)
         if bags is not None:
             warn_of_few_bags(factor, rows.shape[1])
         rng = random_state_of("random_state", self.random_state)
@@ -149,20 +155,11 @@ class LabelProportionsClassifier(BagClassifier):
         if self.coupling > 0 and graph is None and bags is not None:
             graph = neighbour_graph(StandardScaler().fit_transform(rows), n_neighbors=self.n_neighbors)
         couplings = None if graph is None or self.coupling == 0 else graph * self.coupling
-        scores = fit_bag_ridge(with_normal_scores(rows), factor).held_out_scores
-        logits, likelihood = _soft_labels(scores, factor, couplings, probabilities=True)
-        folds = _folds(factor, self.cv, rng)
-        self.n_rounds_ = 1
-        while self.n_rounds_ < self.n_rounds and folds is not None:
-            scores = _held_out_logits(estimator, rows, logits, folds)
-            again, likelihood_now = _soft_labels(scores, factor, couplings, probabilities=False)
-            gain = likelihood_now - likelihood
-            if gain.sum() <= 2 * gain.std() * np.sqrt(gain.size):
-                break
-            logits, likelihood = again, likelihood_now
-            self.n_rounds_ += 1
+        logits = self._soft_labels(rows, factor, couplings, estimator, rng)
         self.transduce_proba_ = class_probabilities(logits)
-        self.estimator_ = fit_soft_labels(estimator, rows, _targets(logits))
+        thinned_by = rng if rows.shape[0] > self.max_round_rows else None
+        targets = label_probabilities(logits)
+        self.estimator_ = fit_soft_labels(estimator, rows, targets, thinned_by=thinned_by)
         return self
 
     def decision_function(self, X: ArrayLike) -> Floats:
@@ -170,34 +167,40 @@ class LabelProportionsClassifier(BagClassifier):
         rows = self._read_predict(X)
         return soft_label_logits(self.estimator_, rows, self.classes_.size)
 
+    def _soft_labels(
+        self,
+        rows: Floats,
+        factor: Factor,
+        couplings: sparray | None,
+        estimator: BaseEstimator,
+        rng: np.random.RandomState,
+    ) -> Floats:
+        """Return logits given neighbours and counts, of ridge and then of as many rounds as are kept."""
+        scores = fit_bag_ridge(with_normal_scores(rows), factor).held_out_scores
+        logits = _calibrated(scores, factor, probabilities=True)
+        likelihood = factor.run(logits)[1]
+        logits = belief_propagation(logits, graph=couplings, factor=factor).logits
+        folds = lay_folds(factor, self.cv, max_rows=self.max_round_rows, rng=rng)
+        self.n_rounds_ = 1
+        if folds is None:
+            return logits
+        likelihood = likelihood[folds.bags]
+        while self.n_rounds_ < self.n_rounds:
+            models = folds.fit(estimator, rows, logits)
+            scores = folds.logits(models, rows, folds.rows, self.classes_.size)
+            found = _calibrated(scores, folds.factor, probabilities=False)
+            now = folds.factor.run(found)[1]
+            gain = now - likelihood
+            if gain.sum() <= 2 * gain.std() * np.sqrt(gain.size):
+                break
+            if folds.drawn_by is not None:
+                scores = folds.logits(models, rows, np.arange(rows.shape[0]), self.classes_.size)
+                found = _calibrated(scores, factor, probabilities=False)
+            logits = belief_propagation(found, graph=couplings, factor=factor).logits
+            likelihood = now
+            self.n_rounds_ += 1
+        return logits
 
-def _folds(factor: Factor, cv: int, rng: np.random.RandomState) -> Ints | None:
-    """Return the fold of each row, none of which shares a bag with another; None if there is but one."""
-    group, n_groups = factor.index.groups()
-    if n_groups < 2 or 2 * np.bincount(group).max() > group.size:
-        return None
-    return np.asarray((rng.permutation(n_groups) % min(cv, n_groups))[group], dtype=np.int64)
 
-
-def _targets(logits: Floats) -> Floats:
-    return np.asarray(expit(logits) if logits.ndim == 1 else softmax(logits, axis=1))
-
-
-def _held_out_logits(estimator: BaseEstimator, X: Floats, logits: Floats, folds: Ints) -> Floats:
-    """Return logits of all rows, those of each fold of bags from a fit to the other folds."""
-    found, targets = np.empty_like(logits), _targets(logits)
-    n_classes = 2 if logits.ndim == 1 else logits.shape[1]
-    for fold in range(folds.max() + 1):
-        test = folds == fold
-        model = fit_soft_labels(estimator, X[~test], targets[~test])
-        found[test] = soft_label_logits(model, X[test], n_classes)
-    return found
-
-
-def _soft_labels(
-    scores: Floats, factor: Factor, couplings: sparray | None, *, probabilities: bool
-) -> tuple[Floats, Floats]:
-    """Return logits given scores, neighbours and counts, and the log-likelihood of counts given scores."""
-    logits = scale_scores(scores, factor, probabilities=probabilities).logits(scores)
-    beliefs = belief_propagation(logits, graph=couplings, factor=factor)
-    return beliefs.logits, factor.run(logits)[1]
+def _calibrated(scores: Floats, factor: Factor, *, probabilities: bool) -> Floats:
+    return scale_scores(scores, factor, probabilities=probabilities).logits(scores)

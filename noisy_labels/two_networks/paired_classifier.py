@@ -18,6 +18,8 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from noisy_labels.compression.compression_dropout import CompressionDropout
 from noisy_labels.compression.compression_path import CompressionPath
+from noisy_labels.compression.nested_dropout import prefix_probabilities
+from noisy_labels.compression.trained_size import trained_size
 from noisy_labels.two_networks.labelled_rows import (
     LabelledRows,
     checked_batches,
@@ -126,13 +128,22 @@ class PairedClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
         return CompressionDropout(check_in_range("compression", given, 0, 1, closed="left"), seed=seed)
 
     def _build(self, rows: LabelledRows, seed: int) -> PairedNetworks:
-        return build_pair(
+        networks = build_pair(
             dense_features if self.build_model is None else self.build_model,
             rows.input_shape,
             rows.n_classes,
             compression=self._made_compression(seed),
             seed=seed,
         )
+        nested = networks.nested
+        if nested is not None:
+            # Validation finds a better one; without it, the features that are hardly trained must not count.
+            width = networks.kernels[0].shape[0]
+            chances = prefix_probabilities(
+                width, nested.sigma, mu=nested.mu, distribution=nested.distribution
+            )
+            nested.k.assign(trained_size(chances))
+        return networks
 
     def _read(
         self,

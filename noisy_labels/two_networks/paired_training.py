@@ -18,6 +18,7 @@ from noisy_labels.compression.compression_path import (
     choose_size,
 )
 from noisy_labels.compression.compression_path import compression_path as measure_path
+from noisy_labels.two_networks.epoch_choice import level_with_best
 from noisy_labels.two_networks.paired_networks import PairedNetworks, TrainingRule
 
 ROWS_AT_ONCE = 1024
@@ -47,7 +48,8 @@ class Stage:
     momentum, weight_decay : float
         Of SGD; the decay is decoupled from the momentum.
     alone : bool
-        Whether each network keeps the epoch that is its own best one; otherwise both keep the same.
+        Whether each network keeps the epoch that is its own best one; otherwise both keep the last one that
+        is level with the best.
     """
 
     rule: TrainingRule
@@ -129,13 +131,17 @@ class SetRates(keras.callbacks.Callback):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Choose the number of features after every epoch, and keep the best epoch by penalised accuracy."""
+    """Choose the number of features after every epoch, and keep the best epoch by penalised accuracy.
+
+    Together, the last epoch that is level with the best one is kept; alone, networks memorise, and later is
+    worse.
+    """
 
     def __init__(self, held_out: Validation, *, alone: bool) -> None:
         super().__init__()
         self.held_out, self.alone = held_out, alone
         self.best = [-np.inf, -np.inf]
-        self.best_epochs = [0, 0]
+        self._right = [np.zeros(0, dtype=bool)] * 2
         self._weights: list[list[Any]] = [[], []]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -146,24 +152,29 @@ class KeepBest(keras.callbacks.Callback):
         groups = [(0,), (1,)] if self.alone else [(0, 1)]
         judged = [self._judge([features[i] for i in group], [kernels[i] for i in group]) for group in groups]
         if logs is not None:
-            logs["val_accuracy"] = float(np.mean([accuracy for accuracy, _ in judged]))
+            logs["val_accuracy"] = float(np.mean([right.mean() for right, _ in judged]))
         if networks.nested is not None:
             _, together = self._judge(features, kernels) if self.alone else judged[0]
             networks.nested.k.assign(together)
-        for group, (accuracy, size) in zip(groups, judged, strict=True):
-            value = accuracy - PENALTY * (size - 1)
-            if value > self.best[group[0]]:
+        for group, (right, size) in zip(groups, judged, strict=True):
+            if self._keeps(group[0], right, float(right.mean()) - PENALTY * (size - 1)):
                 for place in group:
-                    self.best[place], self.best_epochs[place] = value, epoch + 1
                     self._weights[place] = networks.weights_of(place)
 
-    def _judge(self, features: Sequence[Any], kernels: Sequence[Any]) -> tuple[float, int]:
+    def _keeps(self, place: int, right: NDArray[np.bool_], value: float) -> bool:
+        if value > self.best[place]:
+            self.best[place], self._right[place] = value, right
+            return True
+        return not self.alone and level_with_best(right, self._right[place])
+
+    def _judge(self, features: Sequence[Any], kernels: Sequence[Any]) -> tuple[NDArray[np.bool_], int]:
+        """Return which held-out rows are classed right, and by how many features."""
+        size = 1
         if self.model.nested is not None:
-            path = accuracy_of_every_size(features, kernels, self.held_out.codes)
-            size = choose_size(path)
-            return float(path[size - 1]), size
+            size = choose_size(accuracy_of_every_size(features, kernels, self.held_out.codes))
+            features, kernels = [z[:, :size] for z in features], [kernel[:size] for kernel in kernels]
         logits = sum(z @ kernel for z, kernel in zip(features, kernels, strict=True))
-        return float(np.mean(np.argmax(logits, axis=1) == self.held_out.codes)), 1
+        return np.argmax(logits, axis=1) == self.held_out.codes, size
 
     def restore(self) -> None:
         """Set the weights of the best epoch, and its number of features; nothing without an epoch."""
@@ -208,7 +219,7 @@ def train_stage(
         Of what the stage's rule reads.
     stage : Stage
     held_out : Validation, optional
-        Chooses epoch and number of features; without it the last epoch is kept, with all features.
+        Chooses epoch and number of features; without it the last epoch is kept.
     bar : tqdm, optional
     callbacks : sequence of keras.callbacks.Callback
 

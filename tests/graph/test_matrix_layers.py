@@ -8,7 +8,18 @@ from contextlib import nullcontext
 import pytest
 import torch
 from torch.nn import BatchNorm1d, Linear, Module, ReLU, Sequential
-from torch_geometric.nn import GAT, GCN, GIN, GATConv, GCNConv, GINConv, GraphSAGE, SAGEConv, TransformerConv
+from torch_geometric.nn import (
+    GAT,
+    GCN,
+    GIN,
+    GATConv,
+    GCNConv,
+    GINConv,
+    GraphSAGE,
+    MessagePassing,
+    SAGEConv,
+    TransformerConv,
+)
 
 from graph import ticket_training
 from graph.matrix_layers import matrix_layers
@@ -45,6 +56,7 @@ NETWORKS = {
     "SAGE of unit length": lambda: SAGEConv(N_FEATURES, 3, normalize=True),
     "GAT": lambda: GAT(N_FEATURES, 8, 2, 3, heads=2),
     "GAT of single heads": lambda: GATConv(N_FEATURES, 3, add_self_loops=False, bias=False),
+    "GAT that looks at edges": lambda: GATConv(N_FEATURES, 3, edge_dim=2),
     "GAT with a shortcut": lambda: GATConv(N_FEATURES, 3, heads=3, concat=False, residual=True),
     "Transformer": lambda: TransformerConv(N_FEATURES, 3),
     "map first": Front,
@@ -90,6 +102,18 @@ def test_outputs_and_gradients_are_those_of_messages(name, features, edges):
     torch.testing.assert_close(got, expected)
     for key, gradient in expected_gradients.items():
         torch.testing.assert_close(gradients[key], gradient)
+
+
+@pytest.mark.parametrize("name", ["GCN", "GIN", "SAGE", "GAT", "GAT with a shortcut"])
+def test_no_message_is_sent(name, features, edges, monkeypatch):
+    model = NETWORKS[name]().double()
+    sent = []
+    for layer in model.modules():
+        if isinstance(layer, MessagePassing):
+            monkeypatch.setattr(layer, "propagate", lambda *_, **__: sent.append(1))
+    with matrix_layers(model, [features]):
+        model(features, edges)
+    assert not sent
 
 
 @pytest.mark.parametrize("name", ["GCN", "GIN", "SAGE", "GAT"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from graph import smallest
 from graph.l0_projection import project_l0_
 from graph.smallest import kth_smallest, smallest_mask
 
@@ -18,7 +19,7 @@ VALUES = {
     "all equal": np.ones(N),
     "sorted": np.arange(N, dtype=float),
     # What a sample at even distances sees is never what the others are.
-    "periodic": np.where(np.arange(N) % (N // 4096) == 0, -5.0, GENERATOR.standard_normal(N)),
+    "periodic": np.where(np.arange(N) % (N // smallest._SAMPLE) == 0, -5.0, GENERATOR.standard_normal(N)),
     "with infinities": np.where(np.arange(N) % 7 == 0, np.inf, GENERATOR.standard_normal(N)),
 }
 

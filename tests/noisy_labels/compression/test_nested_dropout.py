@@ -12,6 +12,7 @@ from scipy.stats import chisquare
 
 from noisy_labels.compression.compression_dropout import CompressionDropout
 from noisy_labels.compression.nested_dropout import NestedDropout, prefix_probabilities
+from noisy_labels.compression.trained_size import trained_size
 
 
 def array(tensor):
@@ -29,6 +30,7 @@ def test_measured_facts_of_the_law(sigma, mean, median, first, q95, q9999):
     assert chances[0] == pytest.approx(first, rel=5e-3)
     found = [int(sizes[np.searchsorted(levels, level)]) for level in (0.5, 0.95, 0.9999)]
     assert found == [median, q95, q9999]
+    assert [trained_size(chances, share=share) for share in (0.5, 0.95, 0.9999)] == found
 
 
 def test_law_by_hand():
@@ -37,6 +39,8 @@ def test_law_by_hand():
     np.testing.assert_allclose(prefix_probabilities(3, 2, distribution="geometric"), np.array([4, 2, 1]) / 7)
     assert prefix_probabilities(3, 1, distribution="geometric").tolist() == [1, 0, 0]
     assert prefix_probabilities(2, 1, distribution=[1, 3]).tolist() == [0.25, 0.75]
+    assert [trained_size([0.25, 0.25, 0.5], share=share) for share in (0.2, 0.25, 0.3, 1.0)] == [1, 1, 2, 3]
+    assert trained_size(np.full(1000, 0.001), share=1.0) == 1000
     # A mean far away must not make all weights 0.
     assert prefix_probabilities(3, 0.01, mu=1000).tolist() == [0, 0, 1]
 
@@ -133,6 +137,9 @@ def test_plain_form_rescales():
         (lambda: NestedDropout(1.0).build((3, None)), ValueError, "of known length"),
         (lambda: CompressionDropout(1.0), ValueError, "`rate` must be in"),
         (lambda: prefix_probabilities(0, 1.0), ValueError, "`n_features`"),
+        (lambda: trained_size([0.5, 0.4]), ValueError, "`probabilities` must sum to 1; got 0.9"),
+        (lambda: trained_size([]), ValueError, "`probabilities`"),
+        (lambda: trained_size([1.0], share=0.0), ValueError, "`share` must be in"),
     ],
 )
 def test_refused(make, error, said):

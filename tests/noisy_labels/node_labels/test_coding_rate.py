@@ -48,8 +48,8 @@ def test_values_by_hand():
     assert loss.item() == pytest.approx(math.log(5) / 2 - 3 * math.log(3), abs=1e-12)
 
 
-# Fewer rows than columns in all, in some and in no class; a class that is empty.
-@pytest.mark.parametrize(("n_rows", "dim"), [(4, 9), (30, 8), (60, 5), (1, 3), (3, 1)])
+# Fewer rows than columns, or than three quarters of them, in all, in some and in no class; an empty class.
+@pytest.mark.parametrize(("n_rows", "dim"), [(4, 9), (18, 8), (30, 8), (60, 5), (1, 3), (3, 1)])
 @pytest.mark.parametrize("labels_step", [1, 2])
 def test_equals_the_form_with_memberships(n_rows, dim, labels_step):
     Z, labels = rows(n_rows, dim, 3, seed=n_rows)

@@ -13,7 +13,9 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GATConv
 
 from noisy_labels.node_labels.erase import ERASEClassifier
+from noisy_labels.node_labels.erase_training import read_sparse_features
 from noisy_labels.node_labels.neighbour_sampling import NeighbourGraph
+from sparse_data.sparse_features import SparseRows
 
 SMALL = {
     "hidden": 16,
@@ -245,6 +247,16 @@ def test_fixed_variant_spreads_through_unlabelled_nodes():
     assert ERASEClassifier(variant="fixed", **arguments).fit(data).n_denoised_ == 2
 
 
+def test_fixed_variant_tolerates_labels_that_swap_two_classes(data):
+    given = data.clone()
+    generator = torch.Generator().manual_seed(0)
+    swapped = (torch.rand(240, generator=generator) < 0.4) & (data.y_clean < 2)
+    given.y = torch.where(swapped & data.train_mask, 1 - data.y_clean, data.y_clean)
+    model = ERASEClassifier(variant="fixed", validation="clean", **{**SMALL, "epochs": 25}).fit(given)
+    test = data.test_mask.numpy()
+    assert (model.predict()[test] == data.y_clean.numpy()[test]).mean() > 0.9
+
+
 def test_averaged_variant_predicts_by_a_mean_of_weights(data):
     arguments = {**SMALL, "validation": "none"}
     plain = ERASEClassifier(**{**arguments, "epochs": 1}).fit(data)
@@ -255,6 +267,15 @@ def test_averaged_variant_predicts_by_a_mean_of_weights(data):
     weights = [model.encoder_.second.weight for model in (plain, averaged, last)]
     assert (weights[1] - weights[0]).norm() < (weights[2] - weights[0]).norm()
     assert (averaged.predict() == data.y_clean.numpy()).mean() > 0.9
+
+
+@pytest.mark.parametrize(("share", "sparse"), [(0.1, True), (0.5, False)])
+def test_few_values_are_kept_sparse(share, sparse):
+    x = torch.zeros(10, 20)
+    x.view(-1)[: round(200 * share)] = 1.5
+    features = read_sparse_features(x)
+    assert isinstance(features, SparseRows) == sparse
+    assert torch.equal(features.dense() if sparse else features, x)
 
 
 class Collapsed(torch.nn.Module):

@@ -148,7 +148,57 @@ def test_semantic_scores_are_the_equations():
     torch.testing.assert_close(found, wanted)
 
 
-@pytest.mark.parametrize(("name", "value"), [("alpha", 1.5), ("beta", -0.1), ("steps", -1)])
+def refined_by_loop(Z, denoised, labelled, adjacency, *, beta, alpha, steps, refinements):
+    """Make prototypes class by class, of nodes that agree; one without such a node stays as it was."""
+    labels = denoised.argmax(1)
+    means = torch.zeros(denoised.shape[1], Z.shape[1], dtype=Z.dtype)
+    for _ in range(refinements + 1):
+        for label in range(len(means)):
+            own = [i for i in labelled.tolist() if labels[i] == label == denoised[i].argmax()]
+            if own:
+                means[label] = Z[own].mean(0)
+        scores = (beta * denoised + (1 - beta) * prototype_similarity(Z, means)).softmax(1)
+        for _ in range(steps):
+            scores = alpha * scores + (1 - alpha) * column_stochastic(adjacency) @ scores
+        labels = scores.argmax(1)
+    return scores
+
+
+@pytest.mark.parametrize("refinements", [1, 3])
+def test_refined_prototypes_are_means_of_nodes_that_agree(refinements):
+    adjacency, neighbours = random_graph(9, 2)
+    generator = torch.Generator().manual_seed(3)
+    Z = torch.randn(9, 4, generator=generator, dtype=torch.float64)
+    denoised = torch.zeros(9, 3, dtype=torch.float64)
+    denoised[:5] = torch.rand(5, 3, generator=generator, dtype=torch.float64)
+    given = {"alpha": 0.6, "beta": 0.7, "steps": 2}
+    found = semantic_scores(Z, denoised, torch.arange(5), neighbours, refinements=refinements, **given)
+    wanted = refined_by_loop(Z, denoised, torch.arange(5), adjacency, refinements=refinements, **given)
+    torch.testing.assert_close(found, wanted)
+    plain = semantic_scores(Z, denoised, torch.arange(5), neighbours, **given)
+    assert not torch.allclose(found, plain)
+
+
+def test_a_class_that_no_node_has_keeps_its_prototype():
+    # A hub with three leaves, of which one alone is given class 1: after a step all are of class 0.
+    spokes = torch.tensor([[1, 1, 1, 0, 2, 3], [0, 2, 3, 1, 1, 1]])
+    neighbours = SparsePattern.from_entries(spokes, (4, 4))
+    adjacency = neighbours.with_values(torch.ones(6, dtype=torch.float64)).to_dense()
+    Z = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.1]], dtype=torch.float64)
+    denoised = torch.tensor([[0.0, 0.1], [0.0, 0.0], [0.1, 0.0], [0.1, 0.0]], dtype=torch.float64)
+    given = {"alpha": 0.0, "beta": 0.5, "steps": 1}
+    labelled = torch.tensor([0, 2, 3])
+    plain = semantic_scores(Z, denoised, labelled, neighbours, **given)
+    assert plain.argmax(1).tolist() == [0, 0, 0, 0]
+    found = semantic_scores(Z, denoised, labelled, neighbours, refinements=1, **given)
+    torch.testing.assert_close(
+        found, refined_by_loop(Z, denoised, labelled, adjacency, refinements=1, **given)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("alpha", 1.5), ("beta", -0.1), ("steps", -1), ("refinements", -1)]
+)
 def test_messages(name, value):
     _, neighbours = random_graph(3, 0)
     with pytest.raises(ValueError, match=f"`{name}` must be"):

@@ -155,6 +155,7 @@ def test_bad_input(model, change, message):
         (LabelProportionsClassifier(FAST, coupling=-1), "`coupling` must be in"),
         (LabelProportionsClassifier(FAST, cv=1), "`cv` must be at least 2"),
         (LabelProportionsClassifier(FAST, n_rounds=0), "`n_rounds` must be at least 1"),
+        (LabelProportionsClassifier(FAST, max_round_rows=0), "`max_round_rows` must be at least 1"),
         (
             LLPBeliefPropagationClassifier(FAST),
             "`embed` must be given for several rounds with LogisticRegression",

@@ -296,6 +296,14 @@ def test_data_refused():
         DivideMixClassifier().fit(good, noisy)
 
 
+def test_at_first_the_trained_features_count():
+    X, true, _ = blobs(30)
+    rows = rows_of_arrays(X, true, 3, None)
+    networks = CoTeachingClassifier(compression=NestedDropout(10.0))._build(rows, 0)
+    assert int(networks.nested.k) == 14  # of 95 % of the draws, by the law's table
+    assert CoTeachingClassifier()._build(rows, 0).nested is None
+
+
 def test_compression_layers_get_the_seed():
     model = CoTeachingClassifier(compression=CompressionDropout(0.2))
     assert model._made_compression(7).seed == 7

@@ -9,11 +9,13 @@ from keras import ops
 
 from noisy_labels.compression.nested_dropout import NestedDropout
 from noisy_labels.two_networks.co_teaching_plus import CoTeachingPlus
+from noisy_labels.two_networks.epoch_choice import level_with_best
 from noisy_labels.two_networks.exchange_rules import DisjointHalves, SharedBatch, TrainAlone
 from noisy_labels.two_networks.forget_schedule import forget_schedule
 from noisy_labels.two_networks.jocor import JoCoR
 from noisy_labels.two_networks.pair_building import build_pair
 from noisy_labels.two_networks.paired_networks import PairedNetworks
+from noisy_labels.two_networks.paired_training import KeepBest, Validation
 from noisy_labels.two_networks.small_loss import disagreeing_small_losses, smallest_losses
 
 N, D, C = 9, 5, 3
@@ -255,3 +257,37 @@ def test_forget_schedule():
     assert forget_schedule(0, 0.2).size == 0
     with pytest.raises(ValueError, match="`rate` must be in"):
         forget_schedule(3, 1.0)
+
+
+def test_level_with_best_by_counts():
+    best = np.array([True] * 12 + [False] * 8)
+    for lost, won in ((4, 0), (5, 0), (5, 4), (3, 1), (1, 0), (2, 0), (6, 2), (7, 3), (0, 3)):
+        other = best.copy()
+        other[:lost], other[12 : 12 + won] = False, True
+        assert level_with_best(other, best) == (lost - won <= (lost + won) ** 0.5)
+    with pytest.raises(ValueError, match="same length"):
+        level_with_best(best, best[:3])
+    with pytest.raises(ValueError, match="`right`"):
+        level_with_best([], [])
+
+
+@pytest.mark.parametrize(("alone", "kept"), [(False, 3), (True, 2)])
+def test_which_epoch_is_kept(alone, kept):
+    """Of epochs right on 6, 8, 7 and 2 of 9 rows the second is best, and the third level with it."""
+    networks = pair()
+    x, _ = data()
+    start = networks.kernels[0]
+    predicted = (x @ start).argmax(axis=1)
+    keep = KeepBest(Validation(x, predicted), alone=alone)
+    keep.set_model(networks)
+    for epoch, right in enumerate((6, 8, 7, 2)):
+        for head in (networks.first_head, networks.second_head):
+            head.kernel.assign(start * (epoch + 1))  # predicts the same, and tells epochs apart
+        codes = np.where(np.arange(N) < right, predicted, (predicted + 1) % C)
+        keep.held_out = Validation(x, codes)
+        logs = {}
+        keep.on_epoch_end(epoch, logs)
+        assert logs["val_accuracy"] == pytest.approx(right / N)
+    keep.restore()
+    for kernel in networks.kernels:
+        np.testing.assert_allclose(kernel, start * kept)
