@@ -105,7 +105,8 @@ def share_dense_networks() -> None:
     ticket_search.train_network = train_once
 
 
-def run(options: dict[str, Any]) -> dict[str, Any]:
+def begin(options: dict[str, Any]) -> tuple[Any, tuple[int, int, int]]:
+    """Return the graph and the widths of a network; from now on: one thread, its seconds, one teacher."""
     import torch
     from torch_geometric.transforms import NormalizeFeatures
 
@@ -115,7 +116,11 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
     time.perf_counter = time.process_time  # the seconds of a sweep are to be those of the processor
     share_dense_networks()
     data = NormalizeFeatures()(fetch_planetoid(options["data"]).to_pyg())
-    shape = data.num_features, int(data.y.max()) + 1, options["hidden"]
+    return data, (data.num_features, int(data.y.max()) + 1, options["hidden"])
+
+
+def run(options: dict[str, Any]) -> dict[str, Any]:
+    data, shape = begin(options)
     rows = []
     for method, levels in options["levels_of_method"].items():
         search = build_search(method, build_network(options["network"], *shape), options)

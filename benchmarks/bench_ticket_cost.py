@@ -12,25 +12,15 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import time
 from typing import Any
 
-from bench_graph_tickets import KEPT_MEMORY, NETWORKS, build_network, build_search, share_dense_networks
+from bench_graph_tickets import KEPT_MEMORY, NETWORKS, begin, build_network, build_search
 from own_process import answer_if_asked, measure
 from results_file import ResultsFile, circumstances
 
 
 def run(options: dict[str, Any]) -> dict[str, Any]:
-    import torch
-    from torch_geometric.transforms import NormalizeFeatures
-
-    from sparse_data.datasets.planetoid import fetch_planetoid
-
-    torch.set_num_threads(1)
-    time.perf_counter = time.process_time  # the seconds of a sweep are to be those of the processor
-    share_dense_networks()
-    data = NormalizeFeatures()(fetch_planetoid(options["data"]).to_pyg())
-    shape = data.num_features, int(data.y.max()) + 1, options["hidden"]
+    data, shape = begin(options)
     ugs_trainings = note_seconds()
     measured: dict[str, Any] = {}
     for method in ("teddy", "ugs", "auto"):

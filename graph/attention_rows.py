@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from sparse_data.sparse_attention import attention_weights, pattern_of_heads
 from sparse_data.sparse_pattern import SparsePattern, offsets_of, pattern_matmul
 
 _WIDTH = 8  # MKL takes ten times as long for the gradient of rows that fill no vector of the processor
@@ -26,14 +24,11 @@ class AttentionRows:
     """
 
     def __init__(self, edges: Tensor, n_nodes: int, n_heads: int) -> None:
-        heads = torch.arange(n_heads, device=edges.device)
-        sources, targets = ((ends[:, None] * n_heads + heads).flatten() for ends in edges)
-        order = targets.argsort(stable=True)
-        self.rows = targets[order]
-        self.pattern = SparsePattern(
-            offsets_of(self.rows, n_nodes * n_heads), sources[order], n_nodes * n_heads
-        )
-        self.message = order // n_heads
+        order = edges[1].argsort(stable=True)
+        offsets = offsets_of(edges[1][order], n_nodes)
+        of_nodes = SparsePattern(offsets, edges[0][order], n_nodes)
+        self.pattern, entries = pattern_of_heads(of_nodes, n_heads)
+        self.message = order[entries]
 
     def attention(self, of_source: Tensor, of_target: Tensor, slope: float) -> Tensor:
         r"""Return the weight of each entry.
@@ -47,8 +42,7 @@ class AttentionRows:
         slope : float
             Of the leaky unit below 0.
         """
-        weights: Tensor = _RowSoftmax.apply(of_source.flatten(), of_target.flatten(), self, slope)
-        return weights
+        return attention_weights(self.pattern, of_source.flatten(), of_target.flatten(), slope)
 
     def times(self, weights: Tensor, x: Tensor) -> Tensor:
         """Return the sums of what the sources send, shape (n_nodes, n_heads, n_channels) as that of x."""
@@ -69,34 +63,3 @@ def score_heads(channels: Tensor, vectors: Tensor) -> Tensor:
     """
     of_head = torch.eye(len(vectors), dtype=vectors.dtype, device=vectors.device)
     return channels @ (vectors[:, :, None] * of_head[:, None]).flatten(0, 1)
-
-
-class _RowSoftmax(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, of_source: Tensor, of_target: Tensor, graph: AttentionRows, slope: float) -> Tensor:
-        rows, columns = graph.rows, graph.pattern.columns
-        logits = of_source.index_select(0, columns) + of_target.index_select(0, rows)
-        weights = torch.nn.functional.leaky_relu(logits, slope)
-        largest = torch.segment_reduce(weights, "max", offsets=graph.pattern.offsets)
-        weights.sub_(largest.index_select(0, rows)).exp_()
-        weights /= _sums(weights, rows, of_target).index_select(0, rows)
-        ctx.graph, ctx.slope = graph, slope
-        ctx.save_for_backward(weights, logits, of_source)
-        return weights
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        weights, logits, node_values = ctx.saved_tensors
-        rows = ctx.graph.rows
-        weighted = weights * gradient
-        mean = _sums(weighted, rows, node_values).index_select(0, rows)
-        of_logits = torch.addcmul(weighted, weights, mean, value=-1)
-        of_logits = torch.ops.aten.leaky_relu_backward(of_logits, logits, ctx.slope, False)
-        of_source = _sums(of_logits, ctx.graph.pattern.columns, node_values)
-        return of_source, _sums(of_logits, rows, node_values), None, None
-
-
-def _sums(values: Tensor, nodes: Tensor, like: Tensor) -> Tensor:
-    """Return the sum of the values of each node."""
-    return torch.zeros_like(like).scatter_add_(0, nodes, values)

@@ -20,6 +20,7 @@ ALLOWED = {
     "sparse_data/datasets/planetoid.py": {"torch", "torch_geometric"},
     "sparse_data/ops_keras.py": {"keras"},
     "sparse_data/ops_torch.py": {"torch"},
+    "sparse_data/sparse_attention.py": {"torch"},
     "sparse_data/sparse_features.py": {"torch"},
     "sparse_data/sparse_pattern.py": {"torch"},
     "sparse_data/tensor_checks.py": {"torch"},

@@ -11,10 +11,10 @@ from torch.nn import Module, Parameter
 from torch.nn.functional import leaky_relu
 from torch.nn.init import xavier_uniform_
 
-from noisy_labels.node_labels.edge_attention import edge_attention
 from noisy_labels.node_labels.neighbour_sampling import Block
 from noisy_labels.node_labels.unit_rows import positive_unit_rows, unit_rows
 from sparse_data.checks import check_count, check_in_range, check_one_of
+from sparse_data.sparse_attention import attention_weights
 from sparse_data.sparse_features import Features, SparseRows, drop, project
 from sparse_data.sparse_pattern import pattern_matmul
 
@@ -63,12 +63,9 @@ class AttentionLayer(Module):
         source, target = (values @ torch.cat(maps, dim=1)).split(self.heads, dim=1)
         if average_inputs:
             values = values[:, None].expand(-1, self.heads, -1)
-        averages = edge_attention(
-            block.of_heads(self.heads),
-            source.flatten(),
-            block.of_targets(target).flatten(),
-            values.reshape(x.shape[0] * self.heads, -1),
-        )
+        pattern = block.of_heads(self.heads)
+        weights = attention_weights(pattern, source.flatten(), block.of_targets(target).flatten())
+        averages = pattern_matmul(pattern, weights, values.reshape(x.shape[0] * self.heads, -1))
         if not average_inputs:
             return averages.view(-1, self.heads * width) + self.bias
         of_heads = averages.view(-1, self.heads, x.shape[1]).transpose(0, 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from noisy_labels.node_labels.edge_attention import pattern_of_heads
+from sparse_data.sparse_attention import pattern_of_heads
 from sparse_data.sparse_pattern import SparsePattern, offsets_of
 
 
@@ -31,7 +31,7 @@ class Block:
     def of_heads(self, heads: int) -> SparsePattern:
         """Return the pattern with a row and a column for each head of a node, `pattern_of_heads`."""
         if heads not in self._of_heads:
-            self._of_heads[heads] = pattern_of_heads(self.pattern, heads)
+            self._of_heads[heads] = pattern_of_heads(self.pattern, heads)[0]
         return self._of_heads[heads]
 
     def of_targets(self, rows: Tensor) -> Tensor:

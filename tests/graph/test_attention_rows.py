@@ -55,5 +55,5 @@ def test_large_scores_do_not_overflow(edges):
 
 def test_messages_in_their_order(edges):
     graph = AttentionRows(edges, 5, 2)
-    assert edges[1, graph.message].tolist() == (graph.rows // 2).tolist()
+    assert edges[1, graph.message].tolist() == (graph.pattern.rows // 2).tolist()
     assert edges[0, graph.message].tolist() == (graph.pattern.columns // 2).tolist()

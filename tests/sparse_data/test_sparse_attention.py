@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from noisy_labels.node_labels.edge_attention import edge_attention, pattern_of_heads
-from sparse_data.sparse_pattern import SparsePattern
+from sparse_data.sparse_attention import attention_weights, pattern_of_heads
+from sparse_data.sparse_pattern import SparsePattern, pattern_matmul
+
+
+def edge_attention(pattern, source, target, values):
+    return pattern_matmul(pattern, attention_weights(pattern, source, target), values)
 
 
 def draw(n_targets=5, n_sources=7, width=3, seed=0):
@@ -62,6 +66,8 @@ def test_logits_of_any_size_are_finite():
 @pytest.mark.parametrize("heads", [1, 3])
 def test_heads_do_not_meet(heads):
     met, pattern, _ = draw()
-    many = pattern_of_heads(pattern, heads)
+    many, entries = pattern_of_heads(pattern, heads)
+    assert torch.equal(pattern.columns[entries], many.columns // heads)
+    assert torch.equal(pattern.rows[entries], many.rows // heads)
     dense = many.with_values(torch.ones(len(many.columns))).to_dense()
     assert torch.equal(dense, torch.kron(met.float(), torch.eye(heads)))
