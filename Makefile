@@ -37,8 +37,9 @@ bench: $(STAMP)
 		BENCHMARK_RESULTS=$(CURDIR)/build/benchmarks $(BIN)/python $$script; done
 	$(BIN)/python benchmarks/fallen_ratios.py build/benchmarks
 
-# Wheel and sdist with each extra in an empty environment; some twenty minutes and 5 GB of disk.
+# Wheel and sdist, and the wheel with each extra in an empty environment.
 wheels: $(STAMP)
+	$(BIN)/python -m pip install --quiet twine
 	$(BIN)/python .ci/wheels.py
 
 clean:

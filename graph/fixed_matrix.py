@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sparse_data.sparse_pattern import SparsePattern
+from sparse_data.sparse_pattern import SparsePattern, sparse_product
 
 
 class FixedMatrix:
@@ -43,16 +43,9 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, dense: Tensor, fixed: FixedMatrix) -> Tensor:
         ctx.fixed = fixed
-        return _multiply(fixed.matrix, dense)
+        return sparse_product(fixed.matrix, dense)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _multiply(ctx.fixed.transpose, gradient.contiguous()), None
-
-
-def _multiply(sparse: Tensor, dense: Tensor) -> Tensor:
-    if dense.is_cpu and dense.shape[1] >= 64:  # for wide rows torch's reduction is faster than MKL's product
-        product: Tensor = torch.sparse.mm(sparse, dense, "sum")
-        return product
-    return sparse @ dense
+        return sparse_product(ctx.fixed.transpose, gradient.contiguous()), None

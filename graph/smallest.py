@@ -32,6 +32,8 @@ def smallest_mask(values: Tensor, k: int) -> Tensor:
     """
     if k == 0:
         return torch.zeros(len(values), dtype=torch.bool, device=values.device)
+    if values.dtype is torch.bfloat16:  # which NumPy does not have
+        values = values.float()
     threshold = kth_smallest(values, k)
     mask = at_most(values, threshold)
     if count(mask) == k:

@@ -36,10 +36,10 @@ Features = Tensor | SparseRows
 SPARSE_SHARE = 0.05
 
 
-def read_features(x: Tensor) -> Features:
-    """Return a dense matrix as it is, or as `SparseRows` where few of its values are not 0."""
+def read_features(x: Tensor, *, most: float = SPARSE_SHARE) -> Features:
+    """Return a dense matrix as it is, or as `SparseRows` where at most a share of its values are not 0."""
     entries = x != 0
-    if int(entries.sum()) > SPARSE_SHARE * x.numel():
+    if int(entries.sum()) > most * x.numel():
         return x
     return SparseRows(SparsePattern.from_entries(entries.nonzero().T, (x.shape[0], x.shape[1])), x[entries])
 

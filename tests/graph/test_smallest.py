@@ -36,6 +36,13 @@ def test_same_as_sorting(name):
         assert set(smallest_mask(values, k).nonzero()[:, 0].tolist()) == set(order[:k].tolist())
 
 
+def test_half_precision():
+    weights = torch.tensor([3.0, -1.0, 2.0, -4.0], dtype=torch.bfloat16)
+    (mask,) = project_l0_(weights, 0.5)
+    assert weights.tolist() == [3.0, 0.0, 0.0, -4.0]
+    assert mask.tolist() == [True, False, False, True]
+
+
 def test_infinite_weights_leave_no_nan():
     weights = torch.tensor([torch.inf, -torch.inf, 1.0, 2.0])
     project_l0_(weights, 0.75)

@@ -13,9 +13,8 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GATConv
 
 from noisy_labels.node_labels.erase import ERASEClassifier
-from noisy_labels.node_labels.erase_training import read_sparse_features
 from noisy_labels.node_labels.neighbour_sampling import NeighbourGraph
-from sparse_data.sparse_features import SparseRows
+from sparse_data.sparse_features import SparseRows, read_features
 
 SMALL = {
     "hidden": 16,
@@ -273,7 +272,7 @@ def test_averaged_variant_predicts_by_a_mean_of_weights(data):
 def test_few_values_are_kept_sparse(share, sparse):
     x = torch.zeros(10, 20)
     x.view(-1)[: round(200 * share)] = 1.5
-    features = read_sparse_features(x)
+    features = read_features(x, most=0.2)
     assert isinstance(features, SparseRows) == sparse
     assert torch.equal(features.dense() if sparse else features, x)
 

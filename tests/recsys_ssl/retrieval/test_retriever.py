@@ -23,29 +23,6 @@ def make(**changes):
     return TwoTowerRetriever(**{**FAST, **changes})
 
 
-@pytest.fixture(scope="module")
-def board_model(eager):
-    """Fit once; tests that use it leave it as it is."""
-    return make().fit(BOARD)
-
-
-def same_recommendations(left, right, users=None):
-    users = left.user_ids_ if users is None else users
-    for a, b in zip(left.recommend(users, k=3), right.recommend(users, k=3), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def named(log):
-    """Replace ids by strings whose order is that of the numbers."""
-    table = {side: getattr(log, side) for side in ("users", "items")}
-    return log.replace(
-        user_ids=np.char.mod("u%03d", log.user_ids),
-        item_ids=np.char.mod("i%03d", log.item_ids),
-        users={**table["users"], "user_id": np.char.mod("u%03d", table["users"]["user_id"])},
-        items={**table["items"], "item_id": np.char.mod("i%03d", table["items"]["item_id"])},
-    )
-
-
 # What is learned
 
 
@@ -73,8 +50,8 @@ def test_the_checkerboard_without_features_under_other_settings(changes):
     assert (items.ravel() == np.arange(12)).mean() == 1.0
 
 
-def test_string_ids_give_what_integers_give(board_model):
-    model = make().fit(named(BOARD))
+def test_string_ids_give_what_integers_give(board_model, named_board):
+    model = make().fit(named_board)
     items, scores = model.recommend(["u003", "u000"], k=2)
     numbers, same = board_model.recommend([3, 0], k=2)
     assert items.tolist() == [[f"i{item:03d}" for item in row] for row in numbers]
@@ -130,7 +107,7 @@ def test_all_kinds_of_features_decide_for_cold_items():
     assert (found % 2 == [[0], [1]]).all()
 
 
-def test_a_table_in_the_log_and_one_in_fit_are_the_same(board_model):
+def test_a_table_in_the_log_and_one_in_fit_are_the_same(board_model, same_recommendations):
     bare = BOARD.replace(users=None, items=None)
     same_recommendations(make().fit(bare, users=BOARD.users, items=BOARD.items), board_model)
     frames = [pd.DataFrame(table) for table in (BOARD.users, BOARD.items)]

@@ -20,29 +20,6 @@ def make(**changes):
     return TwoTowerRetriever(**{**FAST, **changes})
 
 
-@pytest.fixture(scope="module")
-def board_model(eager):
-    """Fit once; tests that use it leave it as it is."""
-    return make().fit(BOARD)
-
-
-def same_recommendations(left, right, users=None):
-    users = left.user_ids_ if users is None else users
-    for a, b in zip(left.recommend(users, k=3), right.recommend(users, k=3), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def named(log):
-    """Replace ids by strings whose order is that of the numbers."""
-    table = {side: getattr(log, side) for side in ("users", "items")}
-    return log.replace(
-        user_ids=np.char.mod("u%03d", log.user_ids),
-        item_ids=np.char.mod("i%03d", log.item_ids),
-        users={**table["users"], "user_id": np.char.mod("u%03d", table["users"]["user_id"])},
-        items={**table["items"], "item_id": np.char.mod("i%03d", table["items"]["item_id"])},
-    )
-
-
 RICH = {
     "dim": np.int64(8),
     "epochs": 4,
@@ -57,7 +34,7 @@ RICH = {
 
 
 @pytest.fixture(scope="module")
-def rich_model(eager):
+def rich_model(eager, named_board):
     ids = np.arange(14)
     items = {
         "item_id": np.char.mod("i%03d", ids),
@@ -65,10 +42,10 @@ def rich_model(eager):
         "price": np.where(ids == 5, np.nan, ids % 2 + 0.1 * ids),
         "a/b": np.where(ids % 3 == 0, "x", "y"),
     }
-    return make(**RICH).fit(named(BOARD), items=items)
+    return make(**RICH).fit(named_board, items=items)
 
 
-def test_save_and_load_with_everything(rich_model, tmp_path):
+def test_save_and_load_with_everything(rich_model, named_board, same_recommendations, tmp_path):
     rich_model.save(tmp_path / "model")
     again = load_retriever(tmp_path / "model")
     same_recommendations(again, rich_model)
@@ -90,7 +67,7 @@ def test_save_and_load_with_everything(rich_model, tmp_path):
     # The loaded one can be fitted and saved anew.
     again.save(tmp_path / "model")
     assert "z" in load_retriever(tmp_path / "model").item_ids_
-    again.set_params(epochs=1).fit(named(BOARD), items={**new, "item_id": ["i000"]})
+    again.set_params(epochs=1).fit(named_board, items={**new, "item_id": ["i000"]})
 
 
 def clone_of(model, folder):
@@ -98,7 +75,7 @@ def clone_of(model, folder):
     return load_retriever(folder / "copy")
 
 
-def test_parameters_set_after_the_fit_do_not_break_the_folder(tmp_path):
+def test_parameters_set_after_the_fit_do_not_break_the_folder(same_recommendations, tmp_path):
     model = make(epochs=2).fit(BOARD).set_params(dim=5, hidden_units=(3,))
     model.save(tmp_path / "model")
     again = load_retriever(tmp_path / "model")
@@ -148,7 +125,7 @@ def test_the_folder_holds_no_pickle_and_no_state_of_the_optimizer(rich_model, tm
         assert sum(arrays[name].size for name in arrays.files) == rich_model.model_.count_params()
 
 
-def test_a_full_disk_leaves_the_earlier_folder(board_model, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_earlier_folder(board_model, same_recommendations, tmp_path, monkeypatch):
     board_model.save(tmp_path / "model")
 
     def full(*args, **kwargs):
