@@ -17,14 +17,25 @@ import pandas as pd
 from bench_movielens_baselines import P1_METRICS, P2_METRICS, SEEDS
 from results_file import ResultsFile, circumstances
 
-from recsys_ssl import TwoTowerRetriever, evaluate_retriever
+from recsys_ssl import FeatureDropout, SelfSupervision, TwoTowerRetriever, evaluate_retriever
 from recsys_ssl.splits import per_user_split, random_split
 from sparse_data import datasets
 from sparse_data.datasets import Interactions
 
-# The settings tried; the first are the library's defaults.
+
+def task(masking: str, weight: float, temperature: float) -> SelfSupervision:
+    return SelfSupervision(masking, weight=weight, temperature=temperature, seed=0)
+
+
+# The settings tried; the first are the library's defaults, which read all features of users and films.
 CANDIDATES = {
     "defaults": {},
+    "ids alone": {"user_features": [], "item_features": []},
+    "cfm .03": {"self_supervision": task("cfm", 0.03, 0.2)},
+    "cfm .1": {"self_supervision": task("cfm", 0.1, 0.2)},
+    "cfm .1, cooler": {"self_supervision": task("cfm", 0.1, 0.1)},
+    "rfm .1": {"self_supervision": task("rfm", 0.1, 0.2)},
+    "feature dropout .1": {"self_supervision": FeatureDropout(0.1, seed=0)},
     "batch 1024": {"batch_size": 1024},
     "l2 .04": {"l2": 0.04},
     "l2 .06": {"l2": 0.06},

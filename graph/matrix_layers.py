@@ -35,13 +35,15 @@ _HOOKS = (
 
 
 @contextmanager
-def matrix_layers(model: Module, features: Iterable[Tensor]) -> Iterator[None]:
+def matrix_layers(model: Module, features: Iterable[Tensor]) -> Iterator[KnownFeatures]:
     r"""Let graph convolutions compute :math:`M (X W)` inside, M being a sparse matrix of the graph.
 
     That is what `GCNConv`, `GINConv`, `SAGEConv` and `GATConv`, whose M is its attention, compute message by
-    message, with the linear map first: no message is written out, and features are mapped as in
-    `KnownFeatures`.  Layers with options or hooks that a product does not cover, and all other layers, are as
-    ever; masks of `masked_messages` are covered.
+    message, with the linear map first: no message is written out.  Layers with options or hooks that a
+    product does not cover, and all other layers, are as ever; masks of `masked_messages` are covered.
+
+    What it yields is to surround the calls of the network, and no more, since it costs some time at every
+    call of a function.
 
     Parameters
     ----------
@@ -54,8 +56,7 @@ def matrix_layers(model: Module, features: Iterable[Tensor]) -> Iterator[None]:
     for layer in changed:
         vars(layer)["forward"] = partial(_FORMS[type(layer)], layer, matrices)
     try:
-        with KnownFeatures(features):
-            yield
+        yield KnownFeatures(features)
     finally:
         for layer in changed:
             del vars(layer)["forward"]

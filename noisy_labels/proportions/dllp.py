@@ -43,7 +43,8 @@ class DLLPLoss(BagLoss):
 
     The mean is over probabilities; over their logarithms it would train every row on its bag's proportions.
     It is no estimate of the loss on single labels: predictions that all equal the proportion are a minimum of
-    every bag.
+    every bag. Start the last bias at the log odds of the share of positives: a model that starts at a half
+    learns the share through all of its weights, and large bags may never undo the ranking that this leaves.
 
     Parameters
     ----------

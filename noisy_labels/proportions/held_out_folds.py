@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator
 
 from noisy_labels.proportions.bag_factor import Factor
-from noisy_labels.proportions.soft_labels import fit_soft_labels, soft_label_logits
+from noisy_labels.proportions.soft_labels import drawn_labels, fit_soft_labels, soft_label_logits
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,13 +43,21 @@ class HeldOutFolds:
     factor: Factor
     drawn_by: np.random.RandomState | None
 
-    def fit(self, estimator: BaseEstimator, X: Floats, logits: Floats) -> list[Any]:
-        """Return for each fold a clone fitted to the labels, of these logits, of the other folds."""
+    def fit(self, estimator: BaseEstimator, X: Floats, logits: Floats) -> Iterator[Any]:
+        """Yield for each fold a clone fitted to the labels, of these logits, of the other folds."""
         own, targets = self.of_row[self.rows], label_probabilities(logits[self.rows])
         if self.drawn_by is not None:
-            targets = _drawn(targets, self.drawn_by)
-        kept = [np.flatnonzero(own != fold) for fold in range(self.of_row.max() + 1)]
-        return [fit_soft_labels(estimator, X[self.rows[part]], targets[part]) for part in kept]
+            targets = drawn_labels(targets, self.drawn_by)
+        for fold in range(self.of_row.max() + 1):
+            kept = np.flatnonzero(own != fold)
+            yield fit_soft_labels(estimator, X[self.rows[kept]], targets[kept])
+
+    def first(self) -> HeldOutFolds:
+        """Return the first fold: its bags, their rows, and their factor."""
+        members = self.factor.index.rows
+        bags = np.flatnonzero(self.of_row[self.rows[members.values[members.offsets[:-1]]]] == 0)
+        rows, factor = self.factor.take(bags)
+        return HeldOutFolds(self.of_row, self.bags[bags], self.rows[rows], factor, self.drawn_by)
 
     def logits(self, models: list[Any], X: Floats, rows: Ints, n_classes: int) -> Floats:
         """Return the logits of some rows, each by the model of its fold."""
@@ -95,11 +104,3 @@ def lay_folds(factor: Factor, cv: int, *, max_rows: int, rng: np.random.RandomSt
 def label_probabilities(logits: Floats) -> Floats:
     """Return P(y = 1) of log odds, shape (n,), or P(class) of logits, shape (n, n_classes)."""
     return np.asarray(expit(logits) if logits.ndim == 1 else softmax(logits, axis=1))
-
-
-def _drawn(probabilities: Floats, rng: np.random.RandomState) -> Floats:
-    """Return one label a row, in the form of its probabilities."""
-    if probabilities.ndim == 1:
-        return np.asarray(rng.uniform(size=probabilities.size) < probabilities, dtype=np.float64)
-    below = probabilities.cumsum(axis=1)[:, :-1] < rng.uniform(size=(probabilities.shape[0], 1))
-    return np.asarray(np.eye(probabilities.shape[1])[below.sum(axis=1)])

@@ -125,3 +125,16 @@ def _smallest(distances, own, others, k):  # type: ignore[no-untyped-def]
                 if n == k:
                     bound = kept[k - 1]
     return found
+
+
+@_kernel  # type: ignore[misc]
+def row_distances(rows: Floats, neighbour: Ints) -> Floats:
+    """Return the distances of rows to others of given numbers, shape (n_rows, k)."""
+    found = np.empty(neighbour.shape)
+    for i in range(neighbour.shape[0]):
+        for j in range(neighbour.shape[1]):
+            other, square = neighbour[i, j], 0.0
+            for column in range(rows.shape[1]):
+                square += (rows[i, column] - rows[other, column]) ** 2
+            found[i, j] = np.sqrt(square)
+    return found

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from noisy_labels.proportions.nearest_cells import nearest_in_cells
+from noisy_labels.proportions.nearest_cells import nearest_in_cells, row_distances
 from sparse_data.checks import check_count, check_moderate, check_ndim, check_nonempty, check_one_of
 
 Metric = Literal["cosine", "euclidean"]
@@ -98,9 +98,9 @@ def neighbour_graph(
         distance, neighbour = _approximate(points, k)
     else:
         neighbour = nearest_in_cells(points, k)
-        distance = _row_distances(points, neighbour)
+        distance = row_distances(points, neighbour)
     if weights == "raw":
-        kernel = np.exp(-_row_distances(rows, neighbour))
+        kernel = np.exp(-row_distances(rows, neighbour))
     else:
         median = float(np.median(distance))
         kernel = np.exp(-distance / median) if median > 0 else np.ones_like(distance)
@@ -133,8 +133,3 @@ def _approximate(points: NDArray[np.float64], k: int) -> tuple[NDArray[np.float6
     own[~own.any(axis=1), -1] = True
     shape = (numbers.size, k)
     return np.sqrt(squares[~own].reshape(shape)).astype(np.float64), keys[~own].reshape(shape)
-
-
-def _row_distances(rows: NDArray[np.float64], neighbour: NDArray[np.int64]) -> NDArray[np.float64]:
-    columns = [np.linalg.norm(rows - rows[neighbour[:, j]], axis=1) for j in range(neighbour.shape[1])]
-    return np.stack(columns, axis=1)

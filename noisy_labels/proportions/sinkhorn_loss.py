@@ -52,8 +52,9 @@ class SinkhornLoss(BagLoss):
     .. math:: L = -\frac1n \sum_i \sum_c Q_{ic} \log p_{ic} + \lambda L_{DLLP}
 
     The pseudo-labels Q of :func:`sinkhorn_labels` are made anew every step. They confirm what the model
-    believes, so that the loss is no estimate of that on single labels; start from a model that was trained
-    with :class:`DLLPLoss`, or keep `proportion_weight`.
+    believes, so that the loss is no estimate of that on single labels, and bags of thirty rows do not turn a
+    model round that starts from nothing, whatever `proportion_weight`: start from one that was trained with
+    :class:`DLLPLoss`.
 
     Parameters
     ----------

@@ -91,7 +91,10 @@ class FeatureTower(keras.layers.Layer):
 
     def call(self, inputs: dict[str, Tensor], training: bool = False) -> Tensor:
         """Return vectors of shape (batch, dim)."""
-        fields = self.embedding(inputs)
+        return self.vector(self.embedding(inputs), training=training)
+
+    def vector(self, fields: dict[str, Tensor], training: bool = False) -> Tensor:
+        """Return vectors of shape (batch, dim) from those of the fields, as :attr:`embedding` gives them."""
         parts = [fields[entry["name"]] for entry in self.specification]
         if self.hidden:
             vector = ops.concatenate(parts, axis=-1)

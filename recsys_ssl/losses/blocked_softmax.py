@@ -14,8 +14,9 @@ from sparse_data import checks
 Tensor = Any  # a tensor of whichever backend Keras runs on
 
 CORRECTIONS = ("none", "logq", "negatives")
-# Logits that exist at once, 8 MiB of float32, which the cache of a CPU still holds.
-BLOCK_LOGITS = 1 << 21
+# Logits that exist at once, 4 MiB of float32: the cache of a CPU holds them, and what a step takes altogether
+# stays small enough for the allocator to keep, where more is given back and costs page faults at every step.
+BLOCK_LOGITS = 1 << 20
 # On TensorFlow more rows gain nothing: memory that it takes and gives back at every step costs page faults.
 TENSORFLOW_ROWS = 256
 
@@ -83,8 +84,11 @@ def blocked_softmax_loss(
     queries = ops.convert_to_tensor(queries)
     items = ops.cast(items, queries.dtype)
     batch, n_candidates = ops.shape(queries)[0], ops.shape(items)[0]
-    ids = ops.arange(n_candidates) if item_ids is None else ops.convert_to_tensor(item_ids)
     known = None if known_positives is None else ops.cast(known_positives, "bool")
+    ids = None if item_ids is None else ops.convert_to_tensor(item_ids)
+    if ids is None and (known is not None or correction == "negatives"):
+        ids = ops.arange(n_candidates)
+    # Without ids nothing is hidden: a positive, which Z holds in any case, may stay among the candidates.
     corrected = log_probabilities(log_q, correction, queries.dtype)
     bias = ops.zeros((n_candidates,), queries.dtype) if corrected is None else -ops.stop_gradient(corrected)
     own_bias = bias[:batch] if correction == "logq" else 0.0
@@ -117,13 +121,22 @@ def blocked_softmax_loss(
 
 
 def _all_rows(
-    rows: Tensor, columns: Tensor, positive: Tensor, ids: Tensor, known: Tensor | None, block_logits: int
+    rows: Tensor,
+    columns: Tensor,
+    positive: Tensor,
+    ids: Tensor | None,
+    known: Tensor | None,
+    block_logits: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return log Z_i, sum_j e^t_ij / Z_i (x_j, 1), and for unit weights sum_i e^t_ij / Z_i q_i."""
+    """Return log Z_i, sum_j e^t_ij / Z_i (x_j, 1), and for unit weights sum_i e^t_ij / Z_i q_i.
+
+    Without ids *j* runs over the positive as well, and sum_j e^t_ij / Z_i is 1.
+    """
     batch, n_candidates, width = ops.shape(rows)[0], ops.shape(columns)[0], rows.shape[1]
     size, count = _blocks(batch, n_candidates, block_logits)
     blank = size * count - batch  # rows of zeros, so that all blocks are of one shape
-    ids_of, positives = ops.pad(ids[:batch], [[0, blank]]), ops.pad(positive, [[0, blank]])
+    positives = ops.pad(positive, [[0, blank]])
+    ids_of = None if ids is None else ops.pad(ids[:batch], [[0, blank]])
     known = None if known is None else ops.pad(known, [[0, blank], [0, 0]])
     across, values = ops.transpose(columns), _append(columns[:, :-1], 1.0)
 
@@ -131,14 +144,16 @@ def _all_rows(
         start = number * size
         queries = ops.slice(rows, (start, 0), (size, width))
         own = ops.slice(positives, (start,), (size,))
-        hidden = ops.equal(ops.slice(ids_of, (start,), (size,))[:, None], ids[None, :])
-        if known is not None:
-            hidden = ops.logical_or(hidden, ops.slice(known, (start, 0), (size, n_candidates)))
-        logits = _without(hidden, ops.matmul(queries, across))
+        logits = ops.matmul(queries, across)
+        if ids is not None:
+            marked = None if known is None else ops.slice(known, (start, 0), (size, n_candidates))
+            logits = _without_hits(logits, ops.slice(ids_of, (start,), (size,)), ids, marked)
         largest = ops.maximum(own, ops.max(logits, axis=1))
         powers = ops.exp(logits - largest[:, None])
         pulled = ops.matmul(powers, values)
-        total = pulled[:, -1] + ops.exp(own - largest)
+        total = pulled[:, -1]
+        if ids is not None:
+            total = total + ops.exp(own - largest)
         by_items = by_items + ops.matmul(ops.transpose(queries[:, :-1] / total[:, None]), powers)
         # A block's rows give way to its result. So the next block waits for this one: TensorFlow would
         # otherwise start several at once, each with its logits.
@@ -161,7 +176,7 @@ def _weighted_columns(
     rows: Tensor,
     columns: Tensor,
     log_total: Tensor,
-    ids: Tensor,
+    ids: Tensor | None,
     known: Tensor | None,
     block_logits: int,
 ) -> Tensor:
@@ -169,18 +184,17 @@ def _weighted_columns(
     batch, n_candidates, width = ops.shape(rows)[0], ops.shape(columns)[0], rows.shape[1]
     size, count = _blocks(n_candidates, batch, block_logits)
     blank = size * count - n_candidates
-    ids_of = ops.pad(ids, [[0, blank]])
+    ids_of = None if ids is None else ops.pad(ids, [[0, blank]])
     known = None if known is None else ops.pad(known, [[0, 0], [0, blank]])
     across, values = ops.transpose(rows), weights[:, None] * rows
 
     def block(number: Tensor, columns: Tensor) -> tuple[Tensor, ...]:
         start = number * size
         logits = ops.matmul(ops.slice(columns, (start, 0), (size, width)), across)
-        hidden = ops.equal(ops.slice(ids_of, (start,), (size,))[:, None], ids[None, :batch])
-        if known is not None:
-            part = ops.slice(known, (0, start), (batch, size))
-            hidden = ops.logical_or(hidden, ops.transpose(part))
-        shares = ops.exp(_without(hidden, logits) - log_total[None, :])
+        if ids is not None:
+            marked = None if known is None else ops.transpose(ops.slice(known, (0, start), (batch, size)))
+            logits = _without_hits(logits, ops.slice(ids_of, (start,), (size,)), ids[:batch], marked)
+        shares = ops.exp(logits - log_total[None, :])
         return number + 1, ops.slice_update(columns, (start, 0), ops.matmul(shares, values))
 
     state = (0, ops.pad(columns, [[0, blank], [0, 0]]))
@@ -193,7 +207,10 @@ def _append(vectors: Tensor, value: float) -> Tensor:
     return ops.concatenate([vectors, ops.full_like(vectors[:, :1], value)], axis=1)
 
 
-def _without(hidden: Tensor, logits: Tensor) -> Tensor:
+def _without_hits(logits: Tensor, ids: Tensor, others: Tensor, known: Tensor | None) -> Tensor:
+    """Return logits that are minus infinity where both ids are the same or a positive is known."""
+    hidden = ops.equal(ids[:, None], others[None, :])
+    hidden = hidden if known is None else ops.logical_or(hidden, known)
     return ops.where(hidden, ops.cast(-np.inf, logits.dtype), logits)
 
 

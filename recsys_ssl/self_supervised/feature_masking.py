@@ -177,3 +177,49 @@ def drop_values(
             dropped = ops.logical_and(drawn < rate, ops.not_equal(values, MASK))
             kept[entry["name"]] = ops.where(dropped, ops.cast(MISSING, values.dtype), values)
     return kept
+
+
+def vectors_of_views(
+    first: Features,
+    second: Features,
+    specification: Sequence[Mapping[str, Any]],
+    mask: Tensor,
+    embedding: Any,
+) -> dict[str, Tensor]:
+    """Return the vectors of the fields in two views, one of which masks some fields and the other the rest.
+
+    Every field is seen in one view alone. So its values are looked up once, and its MASK row once for the
+    whole batch, where views made of ids would look up two rows of every item.
+
+    Parameters
+    ----------
+    first, second : mapping of str to tensor
+        Encoded features of the same *n* items before anything is masked; they may differ in dropped values.
+    specification : sequence of dict
+        Name and kind of each field.
+    mask : bool tensor of shape (k,)
+        Fields that the first view masks.
+    embedding : callable
+        Gives vectors by field, such as a :class:`~recsys_ssl.encoding.feature_embedding.FeatureEmbedding`.
+
+    Returns
+    -------
+    dict of str to tensor of shape (2 n, dim)
+        The first view of all items, then the second; fields that the specification does not name are seen in
+        both.
+    """
+    shown = {name: ops.convert_to_tensor(column) for name, column in first.items()}
+    for place, entry in enumerate(specification):
+        if second[entry["name"]] is not first[entry["name"]]:
+            shown[entry["name"]] = ops.where(mask[place], second[entry["name"]], shown[entry["name"]])
+    # One more item, of which everything is masked.
+    everything = np.ones(len(specification), dtype=bool)
+    hidden = mask_fields({name: column[:1] for name, column in shown.items()}, specification, everything)
+    found = embedding({name: ops.concatenate([shown[name], hidden[name]], axis=0) for name in shown})
+    names = [entry["name"] for entry in specification]
+    views = {name: ops.tile(vectors[:-1], (2, 1)) for name, vectors in found.items() if name not in names}
+    for place, entry in enumerate(specification):
+        seen, masked = found[entry["name"]][:-1], found[entry["name"]][-1:]
+        sides = [ops.where(mask[place], masked, seen), ops.where(mask[place], seen, masked)]
+        views[entry["name"]] = ops.concatenate(sides, axis=0)
+    return views

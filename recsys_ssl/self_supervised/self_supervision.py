@@ -14,6 +14,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from recsys_ssl.encoding.feature_embedding import check_specification
+from recsys_ssl.encoding.feature_tower import FeatureTower
 from recsys_ssl.losses.contrastive_losses import (
     alignment,
     info_nce,
@@ -22,7 +23,13 @@ from recsys_ssl.losses.contrastive_losses import (
     spread_out_square,
     symmetric_info_nce,
 )
-from recsys_ssl.self_supervised.feature_masking import correlated_masks, draw_mask, drop_values, mask_fields
+from recsys_ssl.self_supervised.feature_masking import (
+    correlated_masks,
+    draw_mask,
+    drop_values,
+    mask_fields,
+    vectors_of_views,
+)
 from sparse_data import checks
 from sparse_data.type_checks import check_layer_seed, check_names
 
@@ -205,17 +212,37 @@ class SelfSupervision(keras.layers.Layer):
 
     def views(self, features: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         """Return two views of items; every field is masked in exactly one of them."""
+        fields, mask = self._fields_and_mask()
+        first, second = features, features
+        if mask is not None:
+            first = mask_fields(features, fields, mask)
+            second = mask_fields(features, fields, ops.logical_not(mask))
+        return self._with_dropped(first), self._with_dropped(second)
+
+    def _fields_and_mask(self) -> tuple[list[dict[str, Any]], Tensor | None]:
         if self.specification is None:
             raise ValueError("The fields must be told before training. Call adapt(specification, ...).")
-        first, second = features, features
-        if self.masking != "none":
-            fields = len(self.specification)
-            mask = draw_mask(fields, self.seed_generator, masks=self.masks, identifiers=self.identifiers)
-            first = mask_fields(features, self.specification, mask)
-            second = mask_fields(features, self.specification, ops.logical_not(mask))
-        return (
-            drop_values(first, self.specification, self.value_dropout, self.seed_generator),
-            drop_values(second, self.specification, self.value_dropout, self.seed_generator),
+        if self.masking == "none":
+            return self.specification, None
+        settings: dict[str, Any] = {"masks": self.masks, "identifiers": self.identifiers}
+        return self.specification, draw_mask(len(self.specification), self.seed_generator, **settings)
+
+    def _with_dropped(self, features: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        assert self.specification is not None
+        return drop_values(features, self.specification, self.value_dropout, self.seed_generator)
+
+    def _vectors_of_views(self, features: Mapping[str, Tensor], item_tower: Any) -> Tensor:
+        """Return the vectors of the first view of all items, then those of the second."""
+        # Its fields can be had one by one; any other tower, a subclass too, is asked for whole views.
+        if self.masking != "none" and type(item_tower) is FeatureTower:
+            fields, mask = self._fields_and_mask()
+            shown = self._with_dropped(features), self._with_dropped(features)
+            vectors = vectors_of_views(*shown, fields, mask, item_tower.embedding)
+            return item_tower.vector(vectors, training=True)
+        first, second = self.views(features)
+        # Both views at once: one lookup, and one update of the rows that they touch.
+        return item_tower(
+            {name: ops.concatenate([first[name], second[name]], axis=0) for name in first}, training=True
         )
 
     def call(self, features: Mapping[str, Tensor], *, item_tower: Any) -> dict[str, Tensor]:
@@ -238,10 +265,7 @@ class SelfSupervision(keras.layers.Layer):
             if self.loss == "spread_out_square":
                 return {"self_loss": spread_out_square(z)}
             return {"self_loss": ops.mean(spread_out_softmax(z, self.temperature))}
-        first, second = self.views(features)
-        # Both views at once: one lookup, and one update of the rows that they touch.
-        both = {name: ops.concatenate([first[name], second[name]], axis=0) for name in first}
-        z, z_prime = ops.split(item_tower(both, training=True), 2, axis=0)
+        z, z_prime = ops.split(self._vectors_of_views(features, item_tower), 2, axis=0)
         if self.encoders:
             z, z_prime = self.encoders[0](z), self.encoders[-1](z_prime)
         measure = {"info_nce": info_nce, "symmetric": symmetric_info_nce, "nt_xent": nt_xent}[self.loss]

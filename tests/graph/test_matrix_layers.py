@@ -81,7 +81,8 @@ def edges():
 
 def outputs_and_gradients(model, *arguments):
     model = copy.deepcopy(model)
-    with matrix_layers(model, [arguments[0]]) if arguments[2] else nullcontext():
+    products = matrix_layers(model, [arguments[0]]) if arguments[2] else nullcontext(nullcontext())
+    with products as known, known:
         for _ in range(2):  # the second time with what the first has kept
             with torch.no_grad():
                 seen = model.eval()(*arguments[:2])
@@ -121,9 +122,9 @@ def test_masks_of_messages_act_and_learn(name, features, edges):
     torch.manual_seed(0)
     model = NETWORKS[name]().double().eval()
     found = []
-    for context in (nullcontext(), matrix_layers(model, [features])):
+    for context in (nullcontext(nullcontext()), matrix_layers(model, [features])):
         mask = torch.linspace(-1, 2, edges.shape[1], dtype=torch.float64).requires_grad_()
-        with context, masked_messages(model, mask, edges):
+        with context as known, known, masked_messages(model, mask, edges):
             outputs = model(features, edges)
         (outputs**2).sum().backward()
         found.append((outputs.detach(), mask.grad))
@@ -138,7 +139,7 @@ def test_training_is_that_of_messages(communities, monkeypatch):
     trained = []
     for name in ("products", "messages"):
         if name == "messages":
-            monkeypatch.setattr(ticket_training, "matrix_layers", lambda *_: nullcontext())
+            monkeypatch.setattr(ticket_training, "matrix_layers", lambda *_: nullcontext(nullcontext()))
         torch.manual_seed(0)
         model = GCN(8, 8, 2, 2)
         trained.append(train_network(model, NodeTask(), graphs, Optimization(20, 0.05, 1e-3, 0)))

@@ -128,6 +128,30 @@ def test_sweep_repeats_what_fit_finds(communities, name):
     assert not frame.isna().to_numpy().any()
 
 
+def test_auto_keeps_the_ticket_that_agrees_more_where_both_harm_alike(communities):
+    trained = {1: 0, 2: 0}
+    for seed in range(8):
+        options = {"edge_sparsity": 0.6, "weight_sparsity": 0.5, "epochs": 10, "seed": seed}
+        agreements, harms, tickets = {}, {}, {}
+        for score in ("inverse_degree", "teddy", "auto"):
+            ticket = TeddyTicket(GCN(8, 8, 2, out_channels=2), score=score, **options).fit(communities)
+            whole = ticket.dense_model_(communities.x, communities.edge_index).detach()
+            on_sparse = ticket.dense_model_(communities.x, ticket.graph_.edge_index).detach()
+            kl = whole.softmax(1) * (whole.log_softmax(1) - on_sparse.log_softmax(1))
+            classes = ticket.model_(communities.x, ticket.graph_.edge_index).argmax(1)
+            agreements[score] = int((classes == whole.argmax(1)).sum())
+            harms[score], tickets[score] = float(kl.sum()), ticket
+        auto = tickets["auto"]
+        order = sorted(("inverse_degree", "teddy"), key=harms.__getitem__)
+        n_trained = 2 if harms[order[1]] <= 1.1 * harms[order[0]] else 1
+        best = max(order[:n_trained], key=agreements.__getitem__)
+        trained[n_trained] += 1
+        assert auto.score_ == best
+        assert torch.equal(auto.edge_mask_, tickets[best].edge_mask_)
+        assert torch.equal(next(auto.model_.parameters()), next(tickets[best].model_.parameters()))
+    assert min(trained.values()) > 0
+
+
 def test_magnitude_keeps_the_largest_weights_of_the_dense_network(communities):
     options = {"edge_sparsity": 0.3, "weight_sparsity": 0.6, "epochs": 8, "learning_rate": 0.05}
     ticket = MagnitudeTicket(GCN(8, 8, 2, out_channels=2), **options).fit(communities)

@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import norm, rankdata
 
+from noisy_labels.proportions import input_scales
 from noisy_labels.proportions.bag_construction import make_bags
 from noisy_labels.proportions.bag_ridge import BagRidge, fit_bag_ridge
 from noisy_labels.proportions.count_messages import count_factor
@@ -103,6 +104,24 @@ def test_normal_scores_beside_columns_of_more_than_two_values():
         np.testing.assert_allclose(wide[:, place], expected, atol=1e-12)
     assert wide.shape == (50, 5)
     np.testing.assert_array_equal(rows, before)
+
+
+def test_normal_scores_of_many_rows_are_those_of_a_sample(monkeypatch):
+    rng = np.random.default_rng(3)
+    rows = np.column_stack([rng.normal(size=900) ** 3, rng.integers(0, 4, 900), rng.random(900) > 0.5])
+    shares = np.stack([(rankdata(rows[:, column]) - 0.5) / 900 for column in (0, 1)], axis=1)
+    monkeypatch.setattr(input_scales, "_RANKED", 899)
+    monkeypatch.setattr(input_scales, "_BLOCK", 250)
+    found = with_normal_scores(rows)
+    np.testing.assert_array_equal(found[:, :3], rows)
+    # One row that is left out moves ranks by one at most, and knots are some two apart.
+    np.testing.assert_allclose(norm.cdf(found[:, 3:]), shares, atol=3.6 / 900)
+    monkeypatch.setattr(input_scales, "_RANKED", 450)
+    monkeypatch.setattr(input_scales, "_KNOTS", 64)
+    found = with_normal_scores(rows)
+    assert (np.diff(found[np.argsort(rows[:, 0]), 3]) >= 0).all()
+    np.testing.assert_allclose(norm.cdf(found[:, 3:]), shares, atol=0.05)
+    assert np.unique(found[:, 4]).size == 4
 
 
 def test_probabilities_are_calibrated_without_the_own_bag():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from scipy.special import expit, logit
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -132,12 +133,12 @@ def test_bags_that_overlap_are_taken_together():
 def test_fits_to_a_sample_see_one_label_a_row_and_no_bag_that_they_foretell(seen):
     factor = factor_of(BAGS, COUNTS, 2400)
     folds = lay_folds(factor, 3, max_rows=1200, rng=np.random.RandomState(0))
-    models = folds.fit(Spy(), X, np.where(LABELS, 40.0, -40.0))  # certain, so that draws are known
+    models = list(folds.fit(Spy(), X, np.where(LABELS, 40.0, -40.0)))  # certain, so that draws are known
     found = folds.logits(models, X, np.arange(2400), 2)
     for fold, (rows, labels, weights) in enumerate(seen):
         kept = folds.rows[folds.of_row[folds.rows] != fold]
-        np.testing.assert_array_equal(rows, X[np.r_[kept[~LABELS[kept]], kept[LABELS[kept]]]])
-        np.testing.assert_array_equal(labels, np.sort(LABELS[kept]))
+        np.testing.assert_array_equal(rows, X[kept])
+        np.testing.assert_array_equal(labels, LABELS[kept])
         assert weights is None
         own = folds.of_row == fold
         np.testing.assert_allclose(found[own], models[fold].decision_function(X[own]), atol=1e-9)
@@ -146,7 +147,7 @@ def test_fits_to_a_sample_see_one_label_a_row_and_no_bag_that_they_foretell(seen
 def test_drawn_labels_follow_their_probabilities(seen):
     factor = factor_of(BAGS, np.stack([4 - COUNTS, COUNTS, 0 * COUNTS], axis=1), 2400)
     folds = lay_folds(factor, 2, max_rows=2000, rng=np.random.RandomState(0))
-    folds.fit(Spy(), X, np.tile(np.log([0.2, 0.5, 0.3]), (2400, 1)))
+    assert len(list(folds.fit(Spy(), X, np.tile(np.log([0.2, 0.5, 0.3]), (2400, 1))))) == 2
     for _, labels, _ in seen:
         np.testing.assert_allclose(np.bincount(labels) / labels.size, [0.2, 0.5, 0.3], atol=0.04)
 
@@ -186,3 +187,34 @@ def test_of_many_rows_rounds_take_a_sample_and_still_learn(seen):
     LabelProportionsClassifier(Spy(), **settings).fit(rows, **given)
     assert all(len(fitted) < 1400 and weights is None for fitted, _, weights in seen[:3])
     assert 4800 < len(seen[-1][0]) < 2 * 4800
+    for max_rows, drawn in ((601, False), (600, True)):
+        settings = {"coupling": 0, "n_rounds": 1, "max_round_rows": max_rows}
+        model = LabelProportionsClassifier(Spy(), random_state=0, **settings).fit(rows, **given)
+        _, drawn_labels, weights = seen[-1]
+        assert (len(drawn_labels) == 4800 and weights is None) == drawn
+    np.testing.assert_allclose(drawn_labels.sum(), model.transduce_proba_[:, 1].sum(), atol=120)
+
+
+@pytest.mark.parametrize("max_rows", [1200, 2400])
+def test_of_a_sample_the_first_fold_may_reject_a_round(max_rows):
+    fits = []
+
+    class Blind(DummyClassifier):
+        def fit(self, rows, labels, sample_weight=None):
+            fits.append(len(rows))
+            return super().fit(rows, labels, sample_weight)
+
+    model = LabelProportionsClassifier(Blind(strategy="prior"), coupling=0, max_round_rows=max_rows)
+    model.fit(X, bags=BAGS, counts=np.bincount(BAGS, X[:, 0] > 0)[ORDER])
+    assert model.n_rounds_ == 1
+    assert len(fits) == (2 if max_rows < 2400 else 4)
+
+
+def test_the_first_fold_has_its_bags_alone():
+    factor = factor_of(BAGS, COUNTS, 2400)
+    folds = lay_folds(factor, 3, max_rows=1200, rng=np.random.RandomState(0))
+    first = folds.first()
+    np.testing.assert_array_equal(np.sort(first.rows), np.sort(folds.rows[folds.of_row[folds.rows] == 0]))
+    logits = RNG.normal(size=2400)
+    expected = factor.run(logits)[1][first.bags]
+    np.testing.assert_allclose(first.factor.run(logits[first.rows])[1], expected, atol=1e-12)

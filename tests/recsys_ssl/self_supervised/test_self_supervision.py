@@ -3,6 +3,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import stats
 from sklearn.base import clone
 
@@ -65,6 +66,34 @@ def make_model(task, seed=0):
     model = TwoTower(*towers, SampledSoftmax(correction="none", remove_accidental_hits=False), task)
     model.compile(LazyAdam(0.05), jit_compile=False)
     return model
+
+
+def losses_and_gradients(tower, task, wrapped):
+    rows, variables = [], [*tower.trainable_variables, *task.trainable_variables]
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            terms = task(ITEMS, item_tower=wrapped)
+            total = terms["self_loss"] + sum(tower.losses)
+        tower._clear_losses()
+        rows += [total, *map(tf.convert_to_tensor, tape.gradient(total, [v.value for v in variables]))]
+    return rows
+
+
+@pytest.mark.parametrize("hidden", [(), (5,)])
+@pytest.mark.parametrize(
+    ("masking", "loss", "fields"), [("cfm", "info_nce", FIELDS), ("rfm", "nt_xent", FIELDS[:2])]
+)
+def test_rows_looked_up_once_give_what_two_views_of_ids_give(masking, loss, fields, hidden):
+    found = []
+    for known in (True, False):
+        tower = FeatureTower(FIELDS, 4, hidden_units=hidden, l2=0.3, initial_scale=0.5, seed=1)
+        task = SelfSupervision(masking, value_dropout=0.4, loss=loss, heads="separate", seed=3, dim=4)
+        task.adapt(fields, INFORMATION, ["id"])
+        # Wrapped it is a tower of which nothing is known: it gets two masked copies of the ids.
+        wrapped = tower if known else keras.Sequential([tower])
+        found.append(losses_and_gradients(tower, task, wrapped))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 PAIRS = {"query": ITEMS, "item": ITEMS, "uniform_items": ITEMS}
