@@ -49,6 +49,7 @@ def count_messages(
     saddlepoint_from: int,
     least_variance: float,
     normaliser: bool,
+    tilts: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the message of its bag to each member, and log Σ e(c) φ(c) of each bag (or nothing).
 
@@ -56,8 +57,12 @@ def count_messages(
 
     Bags of at least `saddlepoint_from` members and tilted variance `least_variance` are approximated if φ is
     Gaussian in the count.  Threads share the bags; `NUMBA_NUM_THREADS` sets their number.
+
+    The search for the tilt of each bag begins at `tilts`, where it leaves what it found: whoever asks again
+    with logits that have changed little saves most of it.
     """
     messages = np.empty(logits.size)
+    tilts = np.zeros(offsets.size - 1) if tilts is None else tilts
     log_z = np.empty(offsets.size - 1 if normaliser else 0)
     arrays: tuple[Any, ...] = (
         logits,
@@ -65,6 +70,7 @@ def count_messages(
         log_potential,
         saddlepoint_from,
         least_variance,
+        tilts,
         messages,
         log_z,
     )
@@ -115,15 +121,15 @@ def _mode(table, tilt, mean, curvature):  # type: ignore[no-untyped-def]
 
 
 @_kernel  # type: ignore[misc]
-def _tilt(r, table, chances):  # type: ignore[no-untyped-def]
-    """Find θ such that the count under σ(r + θ) has its mean near the mode of e(c) φ(c).
+def _tilt(r, table, guess, chances):  # type: ignore[no-untyped-def]
+    """Find θ, from a guess, such that the count under σ(r + θ) has its mean near the mode of e(c) φ(c).
 
     The mean rises with θ and the mode of φ(c) exp(-θc) falls: where they cross is kept between bounds.
     Inside, Newton steps to the mode of a Gaussian e, which end the search unless nearly all labels are
     certain.
     """
-    tilt = 0.0
     low, high = -r.max() - np.log(r.size) - 5.0, -r.min() + np.log(r.size) + 5.0
+    tilt = guess if low < guess < high else 0.0
     mean, variance = _moments(r, tilt, chances)
     for _ in range(_MAX_STEPS):
         step = np.inf
@@ -237,9 +243,9 @@ def _read_leaves(leaves, column, tilt, out):  # type: ignore[no-untyped-def]
 
 
 @_kernel  # type: ignore[misc]
-def _begin_bag(r, table, saddlepoint_from, least_variance, chances, out):  # type: ignore[no-untyped-def]
+def _begin_bag(r, table, guess, saddlepoint_from, least_variance, chances, out):  # type: ignore[no-untyped-def]
     """Return the tilt, the smallest coefficient to keep (NaN for no tree), and log Z if it is known."""
-    tilt, variance = _tilt(r, table, chances)
+    tilt, variance = _tilt(r, table, guess, chances)
     if r.size >= saddlepoint_from and variance >= least_variance:
         form = _gaussian_form(table)
         if form[0] > 0.0:
@@ -261,16 +267,16 @@ def _untilted(r, tilt):  # type: ignore[no-untyped-def]
 
 
 @_kernel  # type: ignore[misc]
-def _exact_messages(first, last, column, steps, bags, tilts, smallest, leaves, tree, messages, log_z):  # type: ignore[no-untyped-def]
+def _exact_messages(first, last, column, steps, bags, smallest, leaves, tree, messages, log_z):  # type: ignore[no-untyped-def]
     """Find the messages of consecutive bags that lie in the leaves; those of NaN in `smallest` have none."""
-    logits, offsets, log_potential = bags
+    logits, offsets, log_potential, tilts = bags
     for k in range(0, column, LEAVES):
         multiply_leaves(leaves, k, min(LEAVES, column - k), steps)
     place = 0
     for bag in range(first, last):
         begin, end, number = offsets[bag], offsets[bag + 1], bag - first
         if not np.isnan(smallest[number]):
-            table, tilt = log_potential[begin + bag : end + bag + 1], tilts[number]
+            table, tilt = log_potential[begin + bag : end + bag + 1], tilts[bag]
             multiply_up(end - begin, leaves, place, smallest[number], tree)
             value = carry_down(end - begin, leaves, place, table, tilt, smallest[number], tree)
             if not value > -np.inf:
@@ -287,13 +293,13 @@ def _exact_messages(first, last, column, steps, bags, tilts, smallest, leaves, t
     for bag in range(first, last):
         begin, end = offsets[bag], offsets[bag + 1]
         if not np.isnan(smallest[bag - first]):
-            _read_leaves(leaves, place, tilts[bag - first], messages[begin:end])
+            _read_leaves(leaves, place, tilts[bag], messages[begin:end])
         place += count_leaves(end - begin)
 
 
 @_kernel  # type: ignore[misc]
 def _bag_range(  # type: ignore[no-untyped-def]
-    start, stop, logits, offsets, log_potential, saddlepoint_from, least_variance, messages, log_z
+    start, stop, logits, offsets, log_potential, saddlepoint_from, least_variance, tilts, messages, log_z
 ):
     """Find the messages of a range of bags, as many at a time as have `LEAVES` leaves together."""
     longest = 1
@@ -301,7 +307,7 @@ def _bag_range(  # type: ignore[no-untyped-def]
         longest = max(longest, offsets[bag + 1] - offsets[bag])
     capacity = max(LEAVES, count_leaves(longest))
     leaves, tree, chances = make_leaves(capacity), make_tree(longest), np.empty((2, longest))
-    tilts, smallest = np.empty(capacity), np.empty(capacity)
+    smallest = np.empty(capacity)
     first = start
     while first < stop:
         last, column, steps = first, 0, 1
@@ -311,15 +317,15 @@ def _bag_range(  # type: ignore[no-untyped-def]
             if last > first and column + parts > LEAVES:
                 break
             r, table = logits[begin:end], log_potential[begin + last : end + last + 1]
-            tilts[number], smallest[number] = 0.0, 0.0
+            smallest[number] = 0.0
             if m > 0:
-                tilts[number], smallest[number], value = _begin_bag(
-                    r, table, saddlepoint_from, least_variance, chances[:, :m], messages[begin:end]
-                )
+                own = chances[:, :m], messages[begin:end]
+                found = _begin_bag(r, table, tilts[last], saddlepoint_from, least_variance, *own)
+                tilts[last], smallest[number], value = found
                 if log_z.size:
                     log_z[last] = value
             fill_leaves(chances[:, :m], column, leaves)
             column, last, steps = column + parts, last + 1, max(steps, -(-m // parts))
-        bags = (logits, offsets, log_potential)
-        _exact_messages(first, last, column, steps, bags, tilts, smallest, leaves, tree, messages, log_z)
+        bags = (logits, offsets, log_potential, tilts)
+        _exact_messages(first, last, column, steps, bags, smallest, leaves, tree, messages, log_z)
         first = last

@@ -47,13 +47,21 @@ class CountFactor:
         rows, index = self.index.take(bags)
         return rows, CountFactor(index, self.table[bags], self.method)
 
-    def of_members(self, logits: Floats, *, normaliser: bool = True) -> tuple[Floats, Floats]:
+    def of_members(
+        self, logits: Floats, *, normaliser: bool = True, tilts: Floats | None = None
+    ) -> tuple[Floats, Floats]:
         """Return the messages to members, bag by bag, and the log-likelihood of each bag.
 
-        `logits` are those of the members, free of what their own bag tells them.
+        `logits` are those of the members, free of what their own bag tells them; for `tilts` see
+        `member_messages`.
         """
         return member_messages(
-            logits, self.index.rows.offsets, self.table, method=self.method, normaliser=normaliser
+            logits,
+            self.index.rows.offsets,
+            self.table,
+            method=self.method,
+            normaliser=normaliser,
+            tilts=tilts,
         )
 
     def messages(self, logits: Floats) -> Floats:
@@ -91,6 +99,7 @@ def member_messages(
     *,
     method: Method = "auto",
     normaliser: bool = False,
+    tilts: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Return messages to members that lie bag by bag, and log Σ e(c) φ(c) of each bag (empty if not wanted).
 
@@ -101,6 +110,8 @@ def member_messages(
     offsets : int64 array of shape (n_bags + 1,)
     table : Bags
         log φ(c), c = 0..m, of each bag.
+    tilts : float array of shape (n_bags,), optional
+        Where the search for the tilts begins, written to: kept from call to call, it saves most of it.
     """
     smallest, variance = _APPROXIMATED[method]
     messages, log_z = count_messages(
@@ -110,6 +121,7 @@ def member_messages(
         saddlepoint_from=int(smallest),
         least_variance=float(variance),
         normaliser=normaliser,
+        tilts=tilts,
     )
     # What doubles cannot hold, the logarithmic domain can, slowly.
     broken = np.flatnonzero(np.isnan(messages))

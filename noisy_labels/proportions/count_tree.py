@@ -1,7 +1,7 @@
 """Products of the members of bags as trees, compiled: what exact messages of a count factor are made of.
 
 A tree multiplies the polynomials (1 - p_i) + p_i x upward and carries φ downward, so that nothing is divided
-and nothing cancels.  Its leaves are blocks of 16 members; those of many bags lie side by side, a column
+and nothing cancels.  Its leaves are blocks of 32 members; those of many bags lie side by side, a column
 each, and are multiplied together.
 
 numba does not compile `count_kernels` anew when this file alone changes: remove `__pycache__` then.
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-BLOCK = 16  # members of a leaf at most
+BLOCK = 32  # members of a leaf at most
 LEAVES = 128  # multiplied together
 
 _FALL = -60.0  # of log φ, beyond which coefficients are negligible
@@ -130,10 +130,9 @@ def ask_leaves(leaves, column, n, steps):  # type: ignore[no-untyped-def]
             prefix = leaves.prefixes[i, c + 1]
             low = leaves.adjoints[c, column : column + n]
             high = leaves.adjoints[c + 1, column : column + n]
-            # Three loops, since the compiler takes several leaves at once only where few arrays may overlap.
+            # Two loops, since the compiler takes several leaves at once only where few arrays may overlap.
             for k in range(n):
                 if_zero[k] += prefix[k] * low[k]
-            for k in range(n):
                 if_one[k] += prefix[k] * high[k]
             for k in range(n):
                 low[k] = zero[k] * low[k] + one[k] * high[k]

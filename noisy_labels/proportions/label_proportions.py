@@ -209,15 +209,14 @@ class LabelProportionsClassifier(BagClassifier):
     ) -> tuple[list[Any], Floats, Floats] | None:
         """Return models, held-out logits and log-likelihoods of bags; None if these are not clearly higher.
 
-        Of a sample, which has bags enough, the first fold may say so before the others are fitted.
+        Of a sample, whose fits are most of the cost, a first fold without any gain says so for the others.
         """
         models: list[Any] = []
         for model in folds.fit(estimator, rows, logits):
             models.append(model)
             if len(models) == 1 and folds.drawn_by is not None:
                 first = folds.first()
-                gain = self._held_out(first, models, rows)[1] - likelihood[first.bags]
-                if gain.sum() <= -_two_errors(gain):
+                if self._held_out(first, models, rows)[1].sum() <= likelihood[first.bags].sum():
                     return None
         found, now = self._held_out(folds, models, rows)
         gain = now - likelihood[folds.bags]

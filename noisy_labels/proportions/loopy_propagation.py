@@ -186,6 +186,7 @@ def _pass_messages(
     overlapping = factor is not None and isinstance(factor.index, BagMembership)
     alone = edges is None and not overlapping
     n_members = 0 if factor is None else factor.index.rows.values.size
+    begin = {"tilts": np.zeros(len(factor.table))} if isinstance(factor, CountFactor) else {}
     from_bags, from_edges = np.zeros((n_members, *r.shape[1:])), np.zeros_like(r)
     from_bag = np.zeros_like(r)
     residuals: list[float] = []
@@ -196,7 +197,7 @@ def _pass_messages(
             total = r + from_edges + from_bag if overlapping else r + from_edges
             own = total[factor.index.rows.values]
             own = own - from_bags if overlapping else own
-            told = np.clip(factor.of_members(own, normaliser=False)[0], -largest, largest)
+            told = np.clip(factor.of_members(own, normaliser=False, **begin)[0], -largest, largest)
             if iteration and not alone:
                 told = old.weight * from_bags + (1 - old.weight) * told
             change, from_bags = float(np.abs(told - from_bags).max(initial=0)), told

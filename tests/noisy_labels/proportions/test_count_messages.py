@@ -119,7 +119,7 @@ def test_twelve_members_against_enumeration():
 
 
 @pytest.mark.parametrize("scale", [1.0, 10.0, 400.0])
-@pytest.mark.parametrize("m", [15, 17, 70])
+@pytest.mark.parametrize("m", [15, 31, 33, 130])
 def test_tree_against_the_definition(m, scale):
     rng = np.random.default_rng(m)
     logits = rng.normal(0, scale, m)
@@ -133,6 +133,29 @@ def test_tree_against_the_definition(m, scale):
             # How certain a certain label is may be cut short.
             uncertain = np.abs(logits + expected) < 40
             np.testing.assert_allclose(got[uncertain], expected[uncertain], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("guess", [0.0, 3.0, -11.0, 1e9, INF, np.nan])
+@pytest.mark.parametrize("potential", [ExactCount([2, 40, 9]), QuadraticCount([2, 40, 9], 3.0)])
+def test_any_guess_of_the_tilt_gives_the_same_messages(potential, guess):
+    sizes = np.array([5, 90, 33])
+    factor = count_factor(np.repeat(np.arange(3), sizes), potential, int(sizes.sum()), method="exact")
+    logits = np.random.default_rng(4).normal(-1, 6, sizes.sum())
+    tilts = np.full(3, guess)
+    told, log_z = factor.of_members(logits, tilts=tilts)
+    members = np.split(logits, [5, 95])
+    slow, slow_z = zip(*(log_domain_messages(members[k], factor.table[k]) for k in range(3)), strict=True)
+    np.testing.assert_allclose(told, np.concatenate(slow), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(log_z, slow_z, rtol=1e-10)
+    # What was found is a tilt: the tilted chances add up to a count near the given one, and it holds again.
+    chances = np.split(expit(logits + np.repeat(tilts, sizes)), [5, 95])
+    counts = np.array([own.sum() for own in chances])
+    spread = np.sqrt([(own * (1 - own)).sum() for own in chances])
+    assert (np.abs(counts - [2, 40, 9]) <= 1.5 + spread).all()
+    before = tilts.copy()
+    again, _ = factor.of_members(logits, tilts=tilts)
+    np.testing.assert_array_equal(tilts, before)
+    np.testing.assert_array_equal(again, told)
 
 
 @settings(deadline=None, max_examples=40)

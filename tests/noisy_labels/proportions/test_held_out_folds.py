@@ -185,7 +185,8 @@ def test_of_many_rows_rounds_take_a_sample_and_still_learn(seen):
     again = LabelProportionsClassifier(LEARNER, **settings).fit(rows, **given)
     np.testing.assert_array_equal(again.decision_function(rows), model.decision_function(rows))
     LabelProportionsClassifier(Spy(), **settings).fit(rows, **given)
-    assert all(len(fitted) < 1400 and weights is None for fitted, _, weights in seen[:3])
+    assert len(seen) > 1
+    assert all(len(fitted) < 1400 and weights is None for fitted, _, weights in seen[:-1])
     assert 4800 < len(seen[-1][0]) < 2 * 4800
     for max_rows, drawn in ((601, False), (600, True)):
         settings = {"coupling": 0, "n_rounds": 1, "max_round_rows": max_rows}
@@ -208,6 +209,26 @@ def test_of_a_sample_the_first_fold_may_reject_a_round(max_rows):
     model.fit(X, bags=BAGS, counts=np.bincount(BAGS, X[:, 0] > 0)[ORDER])
     assert model.n_rounds_ == 1
     assert len(fits) == (2 if max_rows < 2400 else 4)
+
+
+def test_of_a_sample_a_first_fold_without_gain_ends_the_rounds():
+    fits = []
+
+    class Blurred(LogisticRegression):
+        """Too vague to gain anything over its own first round, and not clearly worse."""
+
+        def fit(self, rows, labels, sample_weight=None):
+            fits.append(len(rows))
+            return super().fit(rows, labels, sample_weight)
+
+        def predict_proba(self, rows):
+            positive = expit(self.decision_function(rows) + 0.5 * np.sin(1e4 * rows[:, 1]))
+            return np.stack([1 - positive, positive], axis=1)
+
+    model = LabelProportionsClassifier(Blurred(), coupling=0, max_round_rows=1200, random_state=0)
+    model.fit(X, bags=BAGS, counts=np.bincount(BAGS, X[:, 0] > 0)[ORDER])
+    assert model.n_rounds_ == 2
+    assert len(fits) == 3 + 1 + 1  # a round that is kept, one fold of the next, and the last fit
 
 
 def test_the_first_fold_has_its_bags_alone():
