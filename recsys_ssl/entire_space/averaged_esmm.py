@@ -34,8 +34,8 @@ class AveragedESMM(EntireSpaceModel):
     foretold, and loses. Both are trained here, on tables of their own: ESMM by :func:`esmm_loss` with a
     mixture of experts between fields and towers, and the conversion network of BASE by
     :func:`clicked_only_loss`. :meth:`settle` sets the share *s* to what is best on held-out impressions. The
-    probability of a click is that of ESMM. A step costs about three times one of ESMM. The combination is of
-    this library.
+    probability of a click is that of ESMM. A step costs three to five times one of ESMM. The combination is
+    of this library.
 
     Inputs, labels and parameters: :class:`~recsys_ssl.entire_space.entire_space_model.EntireSpaceModel`, but
     for the bottom, which is an :class:`~recsys_ssl.entire_space.mmoe.MMoE` of ESMM alone.
