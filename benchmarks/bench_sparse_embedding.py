@@ -10,6 +10,9 @@ Peak memory is the largest resident size less that before the model was made.
     python benchmarks/bench_sparse_embedding.py --rounds 3      more rounds
     python benchmarks/bench_sparse_embedding.py --summary       medians and ratios of what is there
     python benchmarks/bench_sparse_embedding.py --fast          the smallest table, *_fast.csv
+    python benchmarks/bench_sparse_embedding.py --gpu           JAX and PyTorch on a GPU, *_gpu.csv
+
+On a GPU memory is the largest size on the device.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ OURS = tuple(
     for rule in ("rowwise_adagrad", "lazy_adam")
 )
 STOCK = ("keras-tensorflow-adagrad", "keras-tensorflow-adam")
+STOCK_ON_GPU = ("keras-jax-adagrad", "keras-jax-adam", "keras-torch-adagrad", "keras-torch-adam")
 PEERS = ("keras2-tensorflow-adagrad", "keras2-tensorflow-adam", "torch-torch-sparse_adam")
 KEY = ("contender", "num_rows", "round")
 Timed = tuple[int, list[float]]  # bytes in use before, seconds of each epoch
@@ -55,22 +59,46 @@ def run_one(options: dict[str, Any]) -> dict[str, Any]:
     """Train and measure; in the process of the contender."""
     library, _, rule = options["contender"].split("-")
     # Whoever touches the whole table takes seconds a step: 20 steps tell as much.
-    slow = options["num_rows"] >= 1_000_000 and (library == "keras" or (library, rule) == ("keras2", "adam"))
+    slow = (
+        options["device"] == "cpu"
+        and options["num_rows"] >= 1_000_000
+        and (library == "keras" or (library, rule) == ("keras2", "adam"))
+    )
     steps = 20 if slow else STEPS
     ids, targets = zipf_batches(options["num_rows"], options["round"], steps)
     run = {"sparselabels": _keras3, "keras": _keras3, "keras2": _keras2, "torch": _torch}[library]
     before, seconds = run(library, rule, options["num_rows"], ids, targets, 2 if slow else EPOCHS)
     measured = [value / steps * 1000 for value in seconds[1:]]
+    peak = _memory("VmHWM") - before if options["device"] == "cpu" else _memory_of_gpu(options["contender"])
     return {
         "ms_per_step": statistics.median(measured),
         "fastest_ms": min(measured),
-        "peak_mb": (_memory("VmHWM") - before) / 1e6,
+        "peak_mb": peak / 1e6,
     }
 
 
 def _memory(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
+
+
+def _memory_of_gpu(contender: str) -> int:
+    """Return the most bytes that were in use on the GPU."""
+    if "-jax-" in contender:
+        import jax
+
+        return int(jax.devices()[0].memory_stats()["peak_bytes_in_use"])
+    import torch
+
+    return int(torch.cuda.max_memory_allocated())
+
+
+def _name_of_gpu() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise SystemExit("nothing is measured: --gpu needs a CUDA device, and there is none here")
+    return str(torch.cuda.get_device_name())
 
 
 def _keras3(library: str, rule: str, num_rows: int, ids: Any, targets: Any, epochs: int) -> Timed:
@@ -108,15 +136,19 @@ def _torch(library: str, rule: str, num_rows: int, ids: Any, targets: Any, epoch
     del library, rule
     import torch
 
-    torch.ones(10).sum()
+    place = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.ones(10, device=place).sum()
     before = _memory("VmRSS")
-    table = torch.nn.EmbeddingBag(num_rows, DIM, mode="sum", sparse=True)
-    dense = torch.nn.Linear(DIM, 1)
+    table = torch.nn.EmbeddingBag(num_rows, DIM, mode="sum", sparse=True, device=place)
+    dense = torch.nn.Linear(DIM, 1, device=place)
     optimizers = [
         torch.optim.SparseAdam(list(table.parameters()), lr=0.01),
         torch.optim.Adam(dense.parameters(), lr=0.01),
     ]
-    all_ids, all_targets = torch.from_numpy(ids).long()[:, None], torch.from_numpy(targets)
+    all_ids, all_targets = (
+        torch.from_numpy(ids).long()[:, None].to(place),
+        torch.from_numpy(targets).to(place),
+    )
 
     def epoch() -> None:
         for start in range(0, len(ids), BATCH):
@@ -132,6 +164,8 @@ def _torch(library: str, rule: str, num_rows: int, ids: Any, targets: Any, epoch
     for _ in range(epochs):
         start = time.perf_counter()
         epoch()
+        if place == "cuda":
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     return before, seconds
 
@@ -152,8 +186,10 @@ def _fitted(model: Any, callback: Any, ids: Any, targets: Any, epochs: int) -> l
     return seconds
 
 
-def contenders(num_rows: int) -> tuple[str, ...]:
+def contenders(num_rows: int, on_gpu: bool) -> tuple[str, ...]:
     """Stock optimizers are left out where their slots and gradients would not fit the machine."""
+    if on_gpu:
+        return (*(name for name in OURS if "tensorflow" not in name), *STOCK_ON_GPU, PEERS[-1])
     return (*OURS, *PEERS, *(STOCK if num_rows <= 5_000_000 else ()))
 
 
@@ -189,15 +225,19 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="contenders")
     parser.add_argument("--summary", action="store_true")
     parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--gpu", action="store_true")
     arguments = parser.parse_args()
-    file = ResultsFile("sparse_embedding" + ("_fast" if arguments.fast else ""), KEY)
+    suffix = "_gpu" if arguments.gpu else "_fast" if arguments.fast else ""
+    file = ResultsFile(f"sparse_embedding{suffix}", KEY)
     if arguments.summary:
         summary(file)
         return
+    device = {"device": _name_of_gpu()} if arguments.gpu else {}
+    packages = [name for name in PACKAGES if not arguments.gpu or name in ("numpy", "keras", "jax", "torch")]
     sizes = SIZES[:1] if arguments.fast else arguments.rows
     for round_number in range(1 if arguments.fast else arguments.rounds):
         for num_rows in sizes:
-            for contender in arguments.only or contenders(num_rows):
+            for contender in arguments.only or contenders(num_rows, arguments.gpu):
                 options = {"contender": contender, "num_rows": num_rows, "round": round_number}
                 if file.holds(options):
                     continue
@@ -209,8 +249,8 @@ def main() -> None:
                     environment["OMP_NUM_THREADS"] = "1"
                 if library == "keras2":
                     environment["TF_USE_LEGACY_KERAS"] = "1"
-                measured = own_process.measure(options, environment)
-                file.append({**options, **measured, **circumstances(*PACKAGES)})
+                measured = own_process.measure({"device": "cpu", **options, **device}, environment)
+                file.append({**options, **measured, **device, **circumstances(*packages)})
                 print(f"{contender:34s} {num_rows:>10,d} rows {measured['ms_per_step']:8.1f} ms", flush=True)
     summary(file)
 

@@ -23,92 +23,118 @@ except ImportError as error:
 
 from sparse_data.checks import check_one_of, check_same_length
 from sparse_data.ops_inputs import Combiner, read_indptr
-from sparse_data.ops_triton_launch import FLOATS, INTEGERS, check_range, check_table, check_tensor, launch
+from sparse_data.ops_triton_launch import (
+    FLOATS,
+    INTEGERS,
+    check_range,
+    check_table,
+    check_tensor,
+    launch,
+    power_of_2,
+)
 
 Tensor = torch.Tensor
+
+# Numbers that a program holds at a time, enough loads on their way to hide the latency of memory, and of how
+# many bags and rows of each they are at most.
+TILE, MOST_BAGS, MOST_ROWS = 1024, 64, 8
 
 # Loops are written with `while`: Triton 3.6 interprets no `range` over tensors with NumPy 2.4.
 
 
 @triton.jit
 def _pool_kernel(  # type: ignore[no-untyped-def]
-    table, values, offsets, weights, out, divisors, dim, table_stride, WEIGHTED: tl.constexpr,
-    COMBINER: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr
+    table, values, offsets, weights, out, divisors, num_bags, table_stride, dim: tl.constexpr,
+    WEIGHTED: tl.constexpr, COMBINER: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_J: tl.constexpr,
+    BLOCK_D: tl.constexpr
 ):  # fmt: skip
-    """One program a bag: read its rows BLOCK_J at a time, sum them in float32, divide, write once."""
-    bag = tl.program_id(0).to(tl.int64)
-    position = tl.load(offsets + bag).to(tl.int64)
-    end = tl.load(offsets + bag + 1).to(tl.int64)
+    """BLOCK_B bags a program: read BLOCK_J rows of each at a time, sum in float32, divide, write once."""
+    bags = tl.program_id(0).to(tl.int64) * BLOCK_B + tl.arange(0, BLOCK_B)
+    real = bags < num_bags
+    start = tl.load(offsets + bags, mask=real, other=0).to(tl.int64)
+    end = tl.load(offsets + bags + 1, mask=real, other=0).to(tl.int64)
     columns = tl.arange(0, BLOCK_D)
-    sums = tl.zeros([BLOCK_D], tl.float32)
-    weight_sums = tl.zeros([BLOCK_J], tl.float32)
-    while position < end:
-        positions = position + tl.arange(0, BLOCK_J)
-        there = positions < end
+    inside = columns < dim
+    sums = tl.zeros([BLOCK_B, BLOCK_D], tl.float32)
+    weight_sums = tl.zeros([BLOCK_B, BLOCK_J], tl.float32)
+    left = tl.max(end - start, axis=0)
+    while left > 0:
+        positions = start[:, None] + tl.arange(0, BLOCK_J)[None, :]
+        there = positions < end[:, None]
         ids = tl.load(values + positions, mask=there, other=0).to(tl.int64)
         weight = there.to(tl.float32)
         if WEIGHTED:
             weight = tl.load(weights + positions, mask=there, other=0).to(tl.float32)
-        mask = there[:, None] & (columns < dim)[None, :]
-        rows = tl.load(table + ids[:, None] * table_stride + columns[None, :], mask=mask, other=0)
-        sums += tl.sum(rows.to(tl.float32) * weight[:, None], axis=0)
+        mask = there[:, :, None] & inside[None, None, :]
+        rows = tl.load(table + ids[:, :, None] * table_stride + columns[None, None, :], mask=mask, other=0)
+        sums += tl.sum(rows.to(tl.float32) * weight[:, :, None], axis=1)
         weight_sums += weight * weight if COMBINER == "sqrtn" else weight
-        position += BLOCK_J
+        start += BLOCK_J
+        left -= BLOCK_J
     if COMBINER != "sum":
-        divisor = tl.sum(weight_sums, axis=0)
+        divisor = tl.sum(weight_sums, axis=1)
         if COMBINER == "sqrtn":
             divisor = tl.sqrt(divisor)
-        tl.store(divisors + bag, divisor)
-        sums = tl.where(divisor == 0, 0.0, sums / tl.where(divisor == 0, 1.0, divisor))
-    tl.store(out + bag * dim + columns, sums.to(out.dtype.element_ty), mask=columns < dim)
+        tl.store(divisors + bags, divisor, mask=real)
+        zero = (divisor == 0)[:, None]
+        sums = tl.where(zero, 0.0, sums / tl.where(zero, 1.0, divisor[:, None]))
+    places = out + bags[:, None] * dim + columns[None, :]
+    tl.store(places, sums.to(out.dtype.element_ty), mask=real[:, None] & inside[None, :])
 
 
 @triton.jit
 def _pool_gradient_kernel(  # type: ignore[no-untyped-def]
-    table, values, offsets, weights, out, divisors, gradients, row_gradients, weight_gradients, dim,
-    table_stride, WEIGHTED: tl.constexpr, COMBINER: tl.constexpr, WANTS_ROWS: tl.constexpr,
-    WANTS_WEIGHTS: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr
+    table, values, offsets, weights, out, divisors, gradients, row_gradients, weight_gradients, num_bags,
+    table_stride, dim: tl.constexpr, WEIGHTED: tl.constexpr, COMBINER: tl.constexpr,
+    WANTS_ROWS: tl.constexpr, WANTS_WEIGHTS: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_J: tl.constexpr,
+    BLOCK_D: tl.constexpr
 ):  # fmt: skip
-    """One program a bag; g is its gradient, d its divisor, r_j the row and w_j the weight of a value.
+    """BLOCK_B bags a program; g is its gradient, d its divisor, r_j the row and w_j the weight of a value.
 
     Of the row: w_j g / d.  Of the weight: sum <g, r_j>;  mean (<g, r_j> - <g, out>) / d;
     sqrtn (<g, r_j> - <g, out> w_j / d) / d.  All are 0 where d is 0.
     """
-    bag = tl.program_id(0).to(tl.int64)
-    position = tl.load(offsets + bag).to(tl.int64)
-    end = tl.load(offsets + bag + 1).to(tl.int64)
+    bags = tl.program_id(0).to(tl.int64) * BLOCK_B + tl.arange(0, BLOCK_B)
+    real = bags < num_bags
+    start = tl.load(offsets + bags, mask=real, other=0).to(tl.int64)
+    end = tl.load(offsets + bags + 1, mask=real, other=0).to(tl.int64)
     columns = tl.arange(0, BLOCK_D)
     inside = columns < dim
-    gradient = tl.load(gradients + bag * dim + columns, mask=inside, other=0).to(tl.float32)
-    factor = 1.0
-    shared = 0.0
+    of_bags = bags[:, None] * dim + columns[None, :]
+    in_bags = real[:, None] & inside[None, :]
+    gradient = tl.load(gradients + of_bags, mask=in_bags, other=0).to(tl.float32)
+    factor = real.to(tl.float32)
+    shared = tl.zeros([BLOCK_B], tl.float32)
     if COMBINER != "sum":
-        divisor = tl.load(divisors + bag)
+        divisor = tl.load(divisors + bags, mask=real, other=0)
         factor = tl.where(divisor == 0, 0.0, 1.0 / tl.where(divisor == 0, 1.0, divisor))
         if WANTS_WEIGHTS:
-            pooled = tl.load(out + bag * dim + columns, mask=inside, other=0).to(tl.float32)
-            shared = tl.sum(gradient * pooled, axis=0)
-    while position < end:
-        positions = position + tl.arange(0, BLOCK_J)
-        there = positions < end
-        mask = there[:, None] & inside[None, :]
+            pooled = tl.load(out + of_bags, mask=in_bags, other=0).to(tl.float32)
+            shared = tl.sum(gradient * pooled, axis=1)
+    left = tl.max(end - start, axis=0)
+    while left > 0:
+        positions = start[:, None] + tl.arange(0, BLOCK_J)[None, :]
+        there = positions < end[:, None]
+        mask = there[:, :, None] & inside[None, None, :]
         weight = there.to(tl.float32)
         if WEIGHTED:
             weight = tl.load(weights + positions, mask=there, other=0).to(tl.float32)
         if WANTS_ROWS:
-            places = row_gradients + positions[:, None] * dim + columns[None, :]
-            product = (weight * factor)[:, None] * gradient[None, :]
+            places = row_gradients + positions[:, :, None] * dim + columns[None, None, :]
+            product = (weight * factor[:, None])[:, :, None] * gradient[:, None, :]
             tl.store(places, product.to(row_gradients.dtype.element_ty), mask=mask)
         if WANTS_WEIGHTS:
             ids = tl.load(values + positions, mask=there, other=0).to(tl.int64)
-            rows = tl.load(table + ids[:, None] * table_stride + columns[None, :], mask=mask, other=0)
-            change = tl.sum(rows.to(tl.float32) * gradient[None, :], axis=1)
+            of_rows = table + ids[:, :, None] * table_stride + columns[None, None, :]
+            rows = tl.load(of_rows, mask=mask, other=0).to(tl.float32)
+            change = tl.sum(rows * gradient[:, None, :], axis=2)
             if COMBINER == "mean":
-                change = (change - shared) * factor
+                change = (change - shared[:, None]) * factor[:, None]
             if COMBINER == "sqrtn":
-                change = (change - shared * weight * factor) * factor
+                change = (change - shared[:, None] * weight * factor[:, None]) * factor[:, None]
             tl.store(weight_gradients + positions, change.to(weight_gradients.dtype.element_ty), mask=there)
-        position += BLOCK_J
+        start += BLOCK_J
+        left -= BLOCK_J
 
 
 def pooled_lookup(
@@ -170,7 +196,7 @@ def pooled_lookup(
         weights = weights if weights.dtype in FLOATS else weights.float()
     check_same_length(values=values, weights=weights)
     if check:
-        read_indptr("offsets", offsets.cpu().numpy(), len(values))
+        _check_offsets(offsets, len(values))
         check_range("values", values, len(table))
     pooled: Tensor = _PooledLookup.apply(table, weights, values, offsets, combiner)
     return pooled
@@ -191,7 +217,7 @@ class _PooledLookup(torch.autograd.Function):
         pointers = (table, values, offsets, values if weights is None else weights, out, divisors)
         settings = {"WEIGHTED": weights is not None, "COMBINER": combiner}
         if out.numel():
-            launch(_pool_kernel, num_bags, (*pointers, dim, table.stride(0)), settings, dim)
+            _launch(_pool_kernel, (*pointers, num_bags, table.stride(0)), settings, dim, len(values))
         ctx.save_for_backward(*pointers)
         ctx.settings = settings
         return out
@@ -218,11 +244,33 @@ class _PooledLookup(torch.autograd.Function):
                 weight_gradients,
             )
             settings = {**ctx.settings, "WANTS_ROWS": wants_rows, "WANTS_WEIGHTS": wants_weights}
-            arguments = (*pointers, dim, table.stride(0))
-            launch(_pool_gradient_kernel, len(offsets) - 1, arguments, settings, dim)
+            arguments = (*pointers, len(offsets) - 1, table.stride(0))
+            _launch(_pool_gradient_kernel, arguments, settings, dim, len(values))
         if not wants_rows:
             return None, weight_gradients, None, None, None
-        table_gradient = torch.sparse_coo_tensor(
-            values.long()[None], row_gradients, table.shape, check_invariants=False
-        )
+        # As embedding(sparse=True) makes its own; the public function warns that it checks nothing.
+        make_sparse = torch.ops.aten._sparse_coo_tensor_unsafe
+        table_gradient = make_sparse(values.long()[None], row_gradients, table.shape)
         return table_gradient, weight_gradients if wants_weights else None, None, None, None
+
+
+def _check_offsets(offsets: Tensor, num_values: int) -> None:
+    """Raise if bags do not lie one after the other: three numbers come from the device where they do."""
+    if len(offsets):
+        least = torch.diff(offsets).amin() if len(offsets) > 1 else torch.zeros_like(offsets[0])
+        first, last, least = torch.stack([offsets[0], offsets[-1], least]).tolist()
+        if first == 0 and last == num_values and least >= 0:
+            return
+    read_indptr("offsets", offsets.cpu().numpy(), num_values)
+
+
+def _launch(
+    kernel: Any, arguments: tuple[Any, ...], settings: dict[str, Any], dim: int, num_values: int
+) -> None:
+    """Start a kernel over bags: as many of them a program as fill it at their mean length."""
+    num_bags = arguments[-2]
+    block_d = power_of_2(dim)
+    block_j = min(power_of_2(max(-(-num_values // num_bags), 1)), MOST_ROWS)
+    block_b = min(max(TILE // (block_d * block_j), 1), MOST_BAGS)
+    blocks = {"dim": dim, "BLOCK_B": block_b, "BLOCK_J": block_j, "BLOCK_D": block_d}
+    launch(kernel, -(-num_bags // block_b), arguments, {**settings, **blocks}, block_b * block_j * block_d)

@@ -15,24 +15,28 @@ from sparse_data.checks import check_ids_in_range
 Tensor = torch.Tensor
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 INTEGERS = (torch.int32, torch.int64)
-# Numbers that a program holds at a time: enough loads on their way to hide the latency of memory.
-TILE, MOST_ROWS, NUMBERS_A_WARP = 1024, 32, 512
+NUMBERS_A_WARP, MOST_WARPS = 2048, 8  # one warp as a rule: more of them wait for each other at every sum
 INTERPRETED = not isinstance(tl.zeros, triton.runtime.JITFunction)
 
 
 def launch(
-    kernel: Any, num_programs: int, arguments: tuple[Any, ...], settings: dict[str, Any], dim: int
+    kernel: Any, num_programs: int, arguments: tuple[Any, ...], settings: dict[str, Any], numbers: int
 ) -> None:
-    """Start a kernel on the device of its first argument, BLOCK_J rows of BLOCK_D >= dim numbers at once."""
-    block_d = triton.next_power_of_2(dim)
-    block_j = min(max(TILE // block_d, 1), MOST_ROWS)
-    num_warps = min(max(block_j * block_d // NUMBERS_A_WARP, 1), 8)
+    """Start a kernel on the device of its first argument, with warps for the numbers that a program holds."""
+    num_warps = min(max(numbers // NUMBERS_A_WARP, 1), MOST_WARPS)
+    # Fusion is said aloud, since its default changes with the versions of Triton.
+    options = {"num_warps": num_warps, "enable_fp_fusion": True}
+    if INTERPRETED:
+        arguments = tuple(given.detach() if isinstance(given, Tensor) else given for given in arguments)
     device = arguments[0].device
-    tensors = [argument.detach() if isinstance(argument, Tensor) else argument for argument in arguments]
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-        # Said aloud, since its default changes with the versions of Triton.
-        options = {"num_warps": num_warps, "enable_fp_fusion": True}
-        kernel[(num_programs,)](*tensors, **settings, BLOCK_J=block_j, BLOCK_D=block_d, **options)
+    elsewhere = device.type == "cuda" and device.index != torch.cuda.current_device()
+    with torch.cuda.device(device) if elsewhere else nullcontext():
+        kernel[(num_programs,)](*arguments, **settings, **options)
+
+
+def power_of_2(number: int) -> int:
+    """Return the smallest power of 2 that is at least a positive number; Triton's takes microseconds."""
+    return 1 << (number - 1).bit_length()
 
 
 def check_table(name: str, table: Tensor, dtypes: tuple[Any, ...], *, written: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import os
@@ -111,9 +112,9 @@ class SparseTraining(MixedIntoModel):
         return any(is_table(variable) for variable in self.trainable_variables)
 
     def _raise_if_refused(self) -> None:
-        """Raise if the latest finished step, or one before it in this fit, was refused."""
-        before, self._refused = self._refused, None
-        if before is not None and int(before[1]) > before[0]:
+        """Raise if a step of this fit was refused."""
+        refused, self._refused = self._refused, None
+        if refused is not None and any(int(count) > refused[0] for count in refused[1]):
             raise FloatingPointError(REFUSAL)
 
     def save(
@@ -222,8 +223,8 @@ class SparseModel(SparseTraining, keras.Model):
     ------
     FloatingPointError
         At a step whose gradients hold NaN or infinity, which has changed nothing. In JAX an id that is no row
-        of its table leads there as well; elsewhere it is an error of its own. TensorFlow compiled with XLA
-        (its default on a GPU) leaves the check out.
+        of its table leads there as well, elsewhere it is an error of its own, and one more step may have run
+        by then. TensorFlow compiled with XLA (its default on a GPU) leaves the check out.
     ValueError
         If the optimizer is not one of gathered rows; in JAX also if it scales the loss dynamically.
 
@@ -254,20 +255,23 @@ class FunctionalSparseModel(SparseTraining, keras.Model):
 
 
 def _watched(model: Any, step: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap JAX's train function: raise before a step if the one before was refused.
+    """Wrap JAX's train function: raise before a step if one before the last was refused.
 
-    The next batch is fetched before the wait for the earlier step, so that both go on at the same time.
+    The last one may still run, while the host prepares and starts the next.
     """
 
     def watched(state: Any, iterator: Iterator[Any]) -> Any:
         batch = next(iterator)
         for leaf in keras.tree.flatten(batch):
             _check_fits_int32(leaf)
-        place = model._place_of_refused_steps()
-        known = model._refused[0] if model._refused else int(state[2][place])
-        model._raise_if_refused()
+        if model._refused is None:
+            model._refused = (int(state[2][model._place_of_refused_steps()]), collections.deque())
+        known, counts = model._refused
+        while counts and (len(counts) > 1 or counts[0].is_ready()):
+            if int(counts.popleft()) > known:
+                raise FloatingPointError(REFUSAL)
         logs, state = step(state, itertools.chain([batch], iterator))
-        model._refused = (known, logs.pop(REFUSED))
+        counts.append(logs.pop(REFUSED))
         return logs, state
 
     watched.is_watched = True  # type: ignore[attr-defined]

@@ -86,6 +86,10 @@ def row_gradient(gradient: Any, variable: Any) -> RowGradient | None:
         return gradient
     if not gradient.is_sparse:
         return None
+    if gradient.device.type == "cuda":
+        # Adds in an order that does not change from run to run, as index_add_ does there.
+        summed = gradient.coalesce()
+        return RowGradient(summed.indices()[0], summed.values())
     rows, place = torch.unique(gradient._indices()[0], return_inverse=True)
     values = gradient._values()
     summed = torch.zeros((len(rows), values.shape[1]), dtype=values.dtype, device=values.device)

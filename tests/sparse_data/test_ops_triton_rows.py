@@ -14,7 +14,7 @@ CASES = "triton_rows_cases.py"
 
 
 def test_cases_in_the_interpreter(run_cases):
-    run_cases(CASES, "not compiled", {"TRITON_INTERPRET": "1"})
+    run_cases(CASES, "not compiled and not on_gpu", {"TRITON_INTERPRET": "1"})
 
 
 def test_cases_where_kernels_are_compiled(run_compiled):

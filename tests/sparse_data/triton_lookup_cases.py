@@ -251,8 +251,15 @@ def test_compiled_lookup(build, combiner):
     kernels = import_module("sparse_data.ops_triton")
     types = dict.fromkeys(("table", "out", "gradients", "row_gradients"), "*fp16")
     types |= dict.fromkeys(("weights", "weight_gradients", "divisors"), "*fp32")
-    types |= {"values": "*i32", "offsets": "*i64", "dim": "i32", "table_stride": "i32"}
-    constants = {"WEIGHTED": True, "COMBINER": combiner, "BLOCK_J": 8, "BLOCK_D": 128}
+    types |= {"values": "*i32", "offsets": "*i64", "num_bags": "i32", "table_stride": "i32"}
+    constants = {
+        "dim": 128,
+        "WEIGHTED": True,
+        "COMBINER": combiner,
+        "BLOCK_B": 2,
+        "BLOCK_J": 8,
+        "BLOCK_D": 128,
+    }
     pool = {name: types[name] for name in types if name in kernels._pool_kernel.arg_names}
     assert ".entry _pool_kernel" in build(kernels._pool_kernel, pool, **constants)
     wants = {"WANTS_ROWS": True, "WANTS_WEIGHTS": True}

@@ -5,6 +5,7 @@ No tests by themselves: ``test_ops_triton_rows.py`` runs them in the interpreter
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 VARIANTS = [
     ("float32", "int64", 1),
     ("float32", "int32", 3),
@@ -25,6 +27,28 @@ TOLERANCE = {"float32": 1e-5, "float16": 2e-3, "bfloat16": 1.6e-2}
 NUM_ROWS = 9
 RULES = ("sgd", "rowwise_adagrad", "adagrad", "lazy_adam")
 RATE, EPSILON, BETA_1, BETA_2 = 0.1, 1e-3, 0.8, 0.95
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scan_by_slices():
+    """Let the interpreter scan whole slices along the axis at a time: it goes number by number."""
+    if not INTERPRETED:
+        return
+    scan_ops = import_module("triton.runtime.interpreter").ScanOps
+
+    def scan(self, arrays):
+        assert self.axis == 0
+        parts = [np.split(array.handle.data, len(array.handle.data), axis=0) for array in arrays]
+        slices = [
+            tuple(self.to_tensor(part, array.dtype) for part, array in zip(each, arrays, strict=True))
+            for each in zip(*parts, strict=True)
+        ]
+        for place in range(1, len(slices)):
+            slices[place] = self.combine_fn.fn(*slices[place - 1], *slices[place])
+        found = [np.concatenate([each.handle.data for each in row]) for row in zip(*slices, strict=True)]
+        return [self.to_tensor(array, like.dtype) for array, like in zip(found, arrays, strict=True)]
+
+    scan_ops.generic_scan = scan
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +118,9 @@ def check_steps(ops, tensor, rule, table, batches, *, dtype="float32", ids="int6
 def test_update(ops, tensor, dtype, ids, dim, rule):
     rng = np.random.default_rng(5)
     table = rng.normal(size=(NUM_ROWS, dim))
-    # The first row, the last one, and one that occurs more often than a program reads at a time.
-    first = np.concatenate([np.full(33, 4), [0, 8, 2, 0]])
-    batches = [(rng.permutation(first), rng.normal(size=(len(first), dim)) / 4)]
+    # The first row, the last one, and two that more than one program sorts out, one of them in several walks.
+    first = np.concatenate([np.full(210, 4), np.full(70, 5), [0, 8, 2, 0]])
+    batches = [(rng.permutation(first), rng.normal(size=(len(first), dim)) / 16)]
     batches += [(rng.integers(NUM_ROWS, size=5), rng.normal(size=(5, dim)))]
     check_steps(ops, tensor, rule, table, batches, dtype=dtype, ids=ids)
 
@@ -129,6 +153,49 @@ def test_lazy_adam_by_torch(ops, tensor):
         fast_update(ops, "lazy_adam", table, slots, ours.grad._indices()[0], ours.grad._values(), step)
         optimizer.step()
         np.testing.assert_allclose(numbers(table), numbers(theirs), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_update_by_numbers_on_the_device(ops, tensor, rule):
+    rng = np.random.default_rng(9)
+    table, gradients = rng.normal(size=(NUM_ROWS, 3)), rng.normal(size=(5, 3))
+    rows, changed = rng.integers(NUM_ROWS, size=5), {"learning_rate": tensor(RATE, "float32")}
+    if rule == "lazy_adam":
+        changed["step"] = tensor(7)
+    slots, fast = make_slots(rule, table.shape), tensor(table, "float32")
+    fast_slots = [tensor(slot, "float32") for slot in slots]
+    fast_update(ops, rule, fast, fast_slots, tensor(rows), tensor(gradients, "float32"), **changed)
+    slow_update(rule, table, slots, rows, gradients, 7)
+    np.testing.assert_allclose(numbers(fast), table, rtol=1e-5, atol=1e-6)
+
+
+def test_whole_steps_as_a_graph_on_gpu(ops, tensor):
+    torch, lookup = import_module("torch"), import_module("sparse_data.ops_triton").pooled_lookup
+    rng = np.random.default_rng(10)
+    table, values, offsets = rng.normal(size=(NUM_ROWS, 3)), rng.integers(NUM_ROWS, size=8), tensor([0, 3, 8])
+    graph, given = torch.cuda.CUDAGraph(), tensor(values)
+
+    def take(leaf, slots, step):
+        lookup(leaf, given, offsets, check=False).square().sum().backward()
+        gradient, leaf.grad = leaf.grad, None
+        inputs = (gradient._indices()[0], gradient._values())
+        fast_update(ops, "lazy_adam", leaf, slots, *inputs, step, check=False)
+
+    ours, theirs = (tensor(table, "float32").requires_grad_() for _ in range(2))
+    slots = [[torch.zeros_like(each.detach()) for _ in range(2)] for each in (ours, theirs)]
+    step, side = tensor(0), torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        take(theirs.detach().clone().requires_grad_(), [slot.clone() for slot in slots[0]], tensor(1))
+    torch.cuda.current_stream().wait_stream(side)
+    with torch.cuda.graph(graph):
+        step += 1
+        take(ours, slots[0], step)
+    for number in (1, 2, 3):
+        given.copy_(tensor(rng.integers(NUM_ROWS, size=8)))
+        graph.replay()
+        take(theirs, slots[1], number)
+    np.testing.assert_allclose(numbers(ours), numbers(theirs), rtol=1e-5, atol=1e-6)
 
 
 def test_update_gives_the_same_bits(ops, tensor):
@@ -201,6 +268,8 @@ BAD_UPDATES = [
         ValueError,
         r"`second_moments` must be of shape \(3, 2\); got",
     ),
+    ({"step": ("int32", 1)}, TypeError, "`step` must be of dtype int64; got torch.int32"),
+    ({"learning_rate": ("float32", [0.1])}, ValueError, "`learning_rate` must be dense and 0-dimensional"),
     ({"step": 0}, ValueError, "`step` must be at least 1; got 0"),
     ({"learning_rate": -1.0}, ValueError, r"`learning_rate` must be in \[0, inf\); got -1"),
     ({"learning_rate": float("nan")}, ValueError, "`learning_rate` must be in"),
@@ -214,6 +283,7 @@ def test_update_refuses(ops, tensor, change, error, message):
     given = {name: ("float32", np.ones((3, 2))) for name in ("table", "first", "second")}
     given |= {"rows": ("int64", [0, 1]), "gradients": ("float32", np.ones((2, 2)))}
     options = {name: value for name, value in change.items() if name not in given}
+    options = {name: tensor(v[1], v[0]) if isinstance(v, tuple) else v for name, v in options.items()}
     given |= {name: value for name, value in change.items() if name in given}
     table, first, second, rows, gradients = (tensor(array, dtype) for dtype, array in given.values())
     before = [each.clone() for each in (table, first, second)]
@@ -244,9 +314,13 @@ def test_update_checks_can_be_left_out(ops, tensor):
 @pytest.mark.parametrize("rule", RULES)
 def test_compiled_update(build, rule):
     """The interpreter runs much Python that the compiler refuses."""
-    kernel = import_module("sparse_data.ops_triton_rows")._update_kernel
-    types = dict.fromkeys(("table", "slot", "second_slot", "gradients"), "*fp32")
+    kernels = import_module("sparse_data.ops_triton_rows")
+    types = dict.fromkeys(("table", "slot", "second_slot", "gradients", "parts"), "*fp32")
     types |= {"rows": "*i32", "order": "*i64"}
-    types |= dict.fromkeys(("num", "dim", "table_stride", "slot_stride", "second_stride"), "i32")
+    types |= dict.fromkeys(("num", "table_stride", "slot_stride", "second_stride"), "i32")
     types |= dict.fromkeys(("learning_rate", "epsilon", "rate_1", "rate_2"), "fp32")
-    assert ".entry _update_kernel" in build(kernel, types, RULE=rule, BLOCK_J=32, BLOCK_D=32)
+    constants = {"dim": 32, "RULE": rule, "RATE_LIES_THERE": False, "BLOCK_P": 32, "BLOCK_D": 32}
+    assert ".entry _update_kernel" in build(kernels._update_kernel, types, **constants)
+    constants["BLOCK_J"] = 64
+    del types["order"], types["gradients"]
+    assert ".entry _update_long_kernel" in build(kernels._update_long_kernel, types, **constants)
