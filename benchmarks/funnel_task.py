@@ -1,8 +1,9 @@
 """One protocol for models of a funnel: the same network, batches, budget and early stopping for every method.
 
 A run trains at most `EPOCHS` epochs and keeps the weights of its best epoch, by the AUC of pCVR among the
-clicked impressions of the validation part: what can be known without planted answers. Settings are tuned by
-the same number, six of them a method, by the first seed.
+clicked impressions of the validation part: what can be known without planted answers. What a class does at
+the end of an epoch (`end_epoch`) precedes that score. Settings are tuned by the same number, six of them a
+method, by the first seed.
 """
 
 from __future__ import annotations
@@ -136,6 +137,7 @@ def train(
     best: tuple[float, int, Any] = (-np.inf, 0, None)
     for epoch in range(1, task.epochs + 1):
         model.fit(inputs, labels, batch_size=task.batch_size, epochs=1, verbose=0)
+        model.end_epoch(lambda: validation_score(task, predict(model, task, task.validation)["cvr"]))
         found = predict(model, task, task.validation)
         if by_clicks:
             score = -float(log_loss(task.clicks[task.validation], found["ctr"]))
@@ -146,8 +148,6 @@ def train(
         elif epoch - best[1] > PATIENCE:
             break
     model.set_weights(best[2])
-    if not by_clicks:
-        model.settle(lambda: validation_score(task, predict(model, task, task.validation)["cvr"]))
     seconds = time.perf_counter() - start
     return {"model": model, "score": best[0], "epochs": best[1], "seconds": seconds}
 

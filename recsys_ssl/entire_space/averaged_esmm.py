@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from recsys_ssl.entire_space.clicked_only import clicked_only_loss
 from recsys_ssl.entire_space.entire_space_model import EntireSpaceModel
@@ -19,7 +21,9 @@ from sparse_data.type_checks import check_widths
 
 Tensor = Any
 
-SHARES = (0.5, 0.25, 0.0)
+# None between: a mean of any two models varies less, and where the share of BASE is small, this gain among
+# clicks hides what its bias costs where nobody clicked.
+SHARES = (0.5, 0.0)
 
 
 @keras.saving.register_keras_serializable(package="sparselabels")
@@ -27,15 +31,20 @@ class AveragedESMM(EntireSpaceModel):
     r"""ESMM, or a mean of its logit of pCVR and that of a model which learns from clicks alone.
 
     .. math:: \text{logit}\, p_{cvr} = (1 - s)\, z_{ESMM} + s\, z_{BASE}, \qquad
-              s \in \{0, \tfrac14, \tfrac12\}
+              s \in \{0, \tfrac12\}
 
     Where preference drives the clicks, ESMM is right about what nobody clicked and a model of clicked
     impressions is not; where clicks fall at random, ESMM learns conversions through a click that cannot be
     foretold, and loses. Both are trained here, on tables of their own: ESMM by :func:`esmm_loss` with a
     mixture of experts between fields and towers, and the conversion network of BASE by
-    :func:`clicked_only_loss`. :meth:`settle` sets the share *s* to what is best on held-out impressions. The
-    probability of a click is that of ESMM. A step costs three to five times one of ESMM. The combination is
-    of this library.
+    :func:`clicked_only_loss`. The probability of a click is that of ESMM. A step costs three to five times
+    one of ESMM. The combination is of this library.
+
+    :meth:`end_epoch` averages the weights with those after the epoch before, from where training goes on
+    (Lookahead with an epoch as its inner loop; it takes about half as many epochs again), and sets the share
+    *s* to what is better on held-out impressions. The score at that share is to choose the epoch: where BASE
+    has no share, ESMM is trained until it is best by itself. ``EntireSpaceClassifier`` does so; a loop of
+    your own calls it after every epoch.
 
     Inputs, labels and parameters: :class:`~recsys_ssl.entire_space.entire_space_model.EntireSpaceModel`, but
     for the bottom, which is an :class:`~recsys_ssl.entire_space.mmoe.MMoE` of ESMM alone.
@@ -60,6 +69,7 @@ class AveragedESMM(EntireSpaceModel):
     Ma et al. (2018), Entire space multi-task model, SIGIR, arXiv:1804.07931.
     Ma et al. (2018), Modeling task relationships in multi-task learning with multi-gate mixture-of-experts,
     KDD.
+    Zhang et al. (2019), Lookahead optimizer: k steps forward, 1 step back, NeurIPS, arXiv:1907.08610.
 
     Examples
     --------
@@ -94,6 +104,7 @@ class AveragedESMM(EntireSpaceModel):
         self.direct_tower = TaskTower(width, units, dropout=self.dropout, seed=of_tower, **dtype)
         self.share = self.add_weight(shape=(), initializer="zeros", trainable=False, name="share")
         self.share.assign(SHARES[0])
+        self._before: tuple[NDArray[Any], ...] | None = None
 
     def logits(self, inputs: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """Return the towers' logits by task, and as direct_cvr that of the network of clicked impressions."""
@@ -116,8 +127,20 @@ class AveragedESMM(EntireSpaceModel):
             logits["direct_cvr"], clicks, conversions, sample_weight=sample_weight
         )
 
-    def settle(self, score: Callable[[], float]) -> None:
-        """Set the share to that of the highest score on held-out impressions, the largest where equal."""
+    def end_epoch(self, score: Callable[[], float] | None = None) -> None:
+        """Average the weights with those after the epoch before, then choose the share by the score, if any.
+
+        The share is that of the higher score on held-out impressions, the larger one where equal.
+        """
+        # Copies, since PyTorch's steps write into the arrays themselves.
+        weights = tuple(np.array(keras.ops.convert_to_numpy(each)) for each in self.trainable_variables)
+        if self._before is not None:
+            weights = tuple((new + old) / 2 for new, old in zip(weights, self._before, strict=True))
+            for variable, value in zip(self.trainable_variables, weights, strict=True):
+                variable.assign(value)
+        self._before = weights
+        if score is None:
+            return
         scores = []
         for share in SHARES:
             self.share.assign(share)

@@ -145,8 +145,8 @@ class EntireSpaceModel(SparseModel):
         """Return the loss of a batch from the towers' logits and the labels by name."""
         raise NotImplementedError
 
-    def settle(self, score: Callable[[], float]) -> None:
-        """Choose what a class leaves to held-out impressions, given their score: here nothing."""
+    def end_epoch(self, score: Callable[[], float] | None = None) -> None:
+        """Do what a class does after an epoch, given the score of held-out impressions: here nothing."""
 
     def call(self, inputs: dict[str, Tensor], training: bool = False) -> dict[str, Any]:
         """Return the named outputs; within a step of training or evaluation the logits as well."""

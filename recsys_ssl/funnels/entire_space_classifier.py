@@ -52,9 +52,10 @@ class EntireSpaceClassifier(BaseEstimator):  # type: ignore[misc]
     ----------
     method : str, default="esmm"
         ``"esmm"``, ``"averaged_esmm"`` (the safest choice where it is not known why people click, at three
-        to five times the cost; :class:`~recsys_ssl.entire_space.averaged_esmm.AveragedESMM`), ``"esmm_ns"``
-        (without shared tables), ``"esm2"`` (needs actions), ``"escm2_ips"``, ``"escm2_snips"``,
-        ``"escm2_dr"``, ``"dcmt"``, ``"nise"``, ``"aitm"``; or what papers compare with: ``"base"`` (two
+        to five times the cost a step and more epochs;
+        :class:`~recsys_ssl.entire_space.averaged_esmm.AveragedESMM`), ``"esmm_ns"`` (without shared tables),
+        ``"esm2"`` (needs actions), ``"escm2_ips"``, ``"escm2_snips"``, ``"escm2_dr"``, ``"dcmt"``,
+        ``"nise"``, ``"aitm"``; or what papers compare with: ``"base"`` (two
         networks, the second on clicks alone), ``"shared"`` (the same with shared tables), ``"aman"``,
         ``"oversampling"``, ``"unbias"``, ``"division"``.
     features : sequence of Category, MultiCategory or Dense, optional

@@ -168,10 +168,12 @@ def train_entire_space(
     callbacks: list[keras.callbacks.Callback] = [Stopwatch(), Finite()]
     best = None
     run = FunnelRun()
-    if held_out is not None:
+    if held_out is None:
+        callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: model.end_epoch()))
+    else:
         measured = predict_batches(model, held_out)
         run.monitor = name = score_that_chooses(monitor, measured)
-        scores = _Scores(held_out)
+        scores = _Scores(held_out, name)
         best = BestEpoch(lambda: scores.latest[name], name=name, patience=patience)
         callbacks += [scores, best]
     bar = _ImpressionBar(len(training), training.batch_size, disable=not verbose)
@@ -186,7 +188,6 @@ def train_entire_space(
         bar.close()
     if best is not None:
         best.restore()
-        model.settle(lambda: validation_scores(predict_batches(model, held_out))[name])
     if calibrate is not None:
         run.calibration = calibration_of(model, held_out, calibrate)
     run.best_epoch = len(logs.epoch) if best is None else best.best_epoch
@@ -208,17 +209,21 @@ def calibration_of(model: EntireSpaceModel, held_out: Any, kind: str) -> FunnelC
 
 
 class _Scores(keras.callbacks.Callback):
-    """Measure after every epoch and write the scores into the logs."""
+    """End every epoch of the model by the score of a name, then measure it and write that into the logs."""
 
-    def __init__(self, held_out: Any) -> None:
+    def __init__(self, held_out: Any, name: str) -> None:
         super().__init__()
-        self.held_out = held_out
+        self.held_out, self.name = held_out, name
         self.latest: dict[str, float] = {}
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.latest = validation_scores(predict_batches(self.model, self.held_out))
+        self.model.end_epoch(lambda: self._measured()[self.name])
+        self.latest = self._measured()
         if logs is not None:
             logs.update(self.latest)
+
+    def _measured(self) -> dict[str, float]:
+        return validation_scores(predict_batches(self.model, self.held_out))
 
 
 class _ImpressionBar(keras.callbacks.Callback):
