@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 Value = TypeVar("Value")
 Closed = Literal["both", "left", "right", "neither"]
 _LARGEST = 2**63 - 1  # what an array can count
+_MODERATE = 1e140  # 1e28 squares of it add up
 
 
 def _fail(name: str, rule: str, got: object, hint: str) -> ValueError:
@@ -233,9 +234,12 @@ def check_moderate(name: str, array: ArrayLike, hint: str | None = None) -> NDAr
     ...
     ValueError: `x` must be within 1e+140 either way; got 1 value(s) beyond, first at position 1. ...
     """
+    array = check_numeric(name, array, hint)
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > 4
+    if wide and array.size and array.min() >= -_MODERATE and array.max() <= _MODERATE:
+        return array  # NaN is in neither; most arrays end here, and no other of their size is laid out
     array = check_finite(name, array, hint)
-    wide = array.dtype.kind == "f" and array.dtype.itemsize > 4  # 1e28 squares of 1e140 add up
-    if wide and (bad := np.abs(array) > 1e140).any():
+    if wide and (bad := np.abs(array) > _MODERATE).any():
         rule, got = "within 1e+140 either way", _counted(bad, "value(s) beyond")
         raise _fail(name, rule, got, hint or "Scale or drop them.")
     return array

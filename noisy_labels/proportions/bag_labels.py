@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse, sparray
 
-from noisy_labels.proportions.bag_membership import BagMembership, read_membership
+from noisy_labels.proportions.bag_membership import BagMembership, member_means, read_membership
 from noisy_labels.proportions.count_potentials import CountPotential, ExactCount
 from sparse_data import Bags
 from sparse_data.checks import check_finite, check_ids_in_range, check_ndim, check_no_missing
@@ -49,9 +49,8 @@ class BagIndex:
         return self.codes.size
 
     def means(self, values: Floats) -> Floats:
-        """Return the mean over the rows of each bag of values of shape (n_rows, ...)."""
-        sums = np.add.reduceat(values[self.rows.values], self.rows.offsets[:-1], axis=0)
-        return sums / self.sizes.reshape(-1, *([1] * (values.ndim - 1)))
+        """Return the mean over the rows of each bag of values of shape (n_rows,) or (n_rows, n_columns)."""
+        return member_means(self.rows, values)
 
     def of_rows(self, members: Floats) -> Floats:
         """Return values of members, bag by bag, in the order of the rows, shape (n_rows, ...)."""

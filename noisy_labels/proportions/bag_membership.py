@@ -41,9 +41,8 @@ class BagMembership:
         return self.rows.lengths
 
     def means(self, values: Floats) -> Floats:
-        """Return the mean over the rows of each bag of values of shape (n_rows, ...)."""
-        sums = np.add.reduceat(values[self.rows.values], self.rows.offsets[:-1], axis=0)
-        return sums / self.sizes.reshape(-1, *([1] * (values.ndim - 1)))
+        """Return the mean over the rows of each bag of values of shape (n_rows,) or (n_rows, n_columns)."""
+        return member_means(self.rows, values)
 
     def of_rows(self, members: Floats) -> Floats:
         """Return the sums over the bags of each row of values of members, shape (n_rows, ...)."""
@@ -67,6 +66,13 @@ class BagMembership:
         chosen = self.rows[bags]
         rows, place = np.unique(chosen.values, return_inverse=True)
         return rows, BagMembership(Bags(place, chosen.offsets), rows.size)
+
+
+def member_means(rows: Bags, values: Floats) -> Floats:
+    """Return the mean over the rows of each bag of values of shape (n_rows,) or (n_rows, n_columns)."""
+    n_members = rows.values.size
+    sums = csr_array((np.ones(n_members), rows.values, rows.offsets), shape=(len(rows), len(values))) @ values
+    return np.asarray(sums / rows.lengths.reshape(-1, *([1] * (values.ndim - 1))))
 
 
 def read_membership(membership: sparray | Bags, n_rows: int) -> Bags:

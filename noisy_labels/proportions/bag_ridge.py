@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -13,13 +14,12 @@ from noisy_labels.proportions.bag_factor import Factor
 from noisy_labels.proportions.class_count_factor import ClassCountFactor
 from noisy_labels.proportions.count_calibration import scale_scores
 from noisy_labels.proportions.input_scales import two_deviation_scales
-from sparse_data import Bags
 from sparse_data.checks import check_finite, check_ndim, check_nonempty
 
 Floats = NDArray[np.float64]
 
 _ALPHAS = tuple(10.0 ** np.arange(-4, 3.01, 1 / 3))
-_BLOCK = 1 << 14
+_BLOCK = 1 << 12  # rows that stay in the second cache
 
 
 class RidgeFit(NamedTuple):
@@ -83,10 +83,11 @@ def fit_bag_ridge(X: Floats, factor: Factor, *, alphas: ArrayLike = _ALPHAS) -> 
     alpha = float(penalties[np.argmin(errors)]) if root.size > 1 else float(penalties.max())
     shrunk = singular / (singular**2 + alpha * root.size)
     weights = right.T @ (shrunk[:, None] * along) / scales[:, None]
-    reach = _row_products(X, right.T / scales[:, None], centre, left * shrunk, index.rows)
-    residuals = _left_out(*parts, alpha * root.size)
-    own = index.of_rows(reach[:, None] * residuals[index.rows.segment_ids])
-    scores = (X - centre) @ weights + share - own
+    bag, turned = index.rows.segment_ids, (left * shrunk) @ (right / scales)
+    reach = _along_bags(X, centre, turned, index.rows.values, bag)
+    own = index.of_rows(reach[:, None] * _left_out(*parts, alpha * root.size)[bag])
+    blocks = (X[start : start + _BLOCK] for start in range(0, X.shape[0], _BLOCK))
+    scores = np.concatenate([(block - centre) @ weights for block in blocks]) + share - own
     intercept = share - centre @ weights
     if isinstance(factor, ClassCountFactor):
         return RidgeFit(weights, intercept, alpha, scores)
@@ -102,13 +103,15 @@ def _left_out(
     return np.asarray((target - left @ (kept[:, None] * along)) / (1 - leverage)[:, None])
 
 
-def _row_products(X: Floats, directions: Floats, centre: Floats, influence: Floats, rows: Bags) -> Floats:
-    """Return ((x - centre) · directions) · influence of the bag of each member, in blocks that fit caches."""
-    products, bag = np.empty(rows.values.size), rows.segment_ids
-    for start in range(0, products.size, _BLOCK):
-        part = slice(start, start + _BLOCK)
-        rotated = (X[rows.values[part]] - centre) @ directions
-        products[part] = np.einsum("ij,ij->i", rotated, influence[bag[part]])
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def _along_bags(X, centre, directions, rows, bags):  # type: ignore[no-untyped-def]
+    """Return (x - centre) · direction of its bag for each member, given by its row and its bag."""
+    products = np.empty(rows.size)
+    for k in range(rows.size):
+        total = 0.0
+        for column in range(X.shape[1]):
+            total += (X[rows[k], column] - centre[column]) * directions[bags[k], column]
+        products[k] = total
     return products
 
 

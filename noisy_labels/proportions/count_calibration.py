@@ -48,9 +48,10 @@ def calibrate_scores(
     deviation = np.array([_SLOPE_DEVIATION, _INTERCEPT_DEVIATION])
     centre = scores.mean()
     z = (scores - centre) * expected_slope
+    tilts = np.zeros(len(factor.table))
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
-        log_z, rise = factor.likelihood(parameters[0] * z + parameters[1])
+        log_z, rise = factor.likelihood(parameters[0] * z + parameters[1], tilts=tilts)
         away = (parameters - expected) / deviation
         gradient = away / deviation - np.array([rise @ z, rise.sum()])
         return float(0.5 * away @ away - log_z.sum()), gradient

@@ -8,8 +8,6 @@ dropped, so that a bag of m costs about m log m operations.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +26,7 @@ from noisy_labels.proportions.count_tree import (
     multiply_leaves,
     multiply_up,
 )
+from noisy_labels.proportions.threads import count_threads, in_threads
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -35,6 +34,7 @@ Ints = NDArray[np.int64]
 _TINY = 1e-300  # odds below, or above its inverse, are told by two logarithms
 _NEGLIGIBLE = 1e-26  # a coefficient, beside the largest of its polynomial
 _MAX_STEPS = 60  # of the search for the tilt; ten are enough as a rule
+_HUGE = 1e300  # products beyond are put away as logarithms
 _WIDE = 300.0  # differences of logits or of log φ that may underflow where no one tilt suits all modes
 _SMALL = 1 << 16  # below this many members, starting threads costs more than it saves
 
@@ -74,22 +74,28 @@ def count_messages(
         messages,
         log_z,
     )
-    threads = 1 if logits.size < _SMALL else min(numba.config.NUMBA_NUM_THREADS, os.cpu_count() or 1)
+    threads = 1 if logits.size < _SMALL else count_threads()
     if threads == 1:
         _bag_range(0, offsets.size - 1, *arrays)
         return messages, log_z
     shares = np.linspace(0, logits.size, 8 * threads + 1)
     bounds = np.unique(np.r_[0, np.searchsorted(offsets[:-1], shares[1:-1]), offsets.size - 1])
-    with ThreadPoolExecutor(threads) as pool:
-        pieces = [pool.submit(_bag_range, start, stop, *arrays) for start, stop in pairwise(bounds.tolist())]
-        for piece in pieces:
-            piece.result()
+    in_threads(lambda ends: _bag_range(*ends, *arrays), pairwise(bounds.tolist()))
     return messages, log_z
 
 
 @_kernel  # type: ignore[misc]
-def _softplus(x):  # type: ignore[no-untyped-def]
-    return max(x, 0.0) + np.log1p(np.exp(-abs(x)))
+def _sum_softplus(r, tilt):  # type: ignore[no-untyped-def]
+    """Return Σ log(1 + e^(r + θ)), by a product of factors from 1 to 2 with few logarithms."""
+    total, product = 0.0, 1.0
+    for i in range(r.size):
+        x = r[i] + tilt
+        total += max(x, 0.0)
+        product *= 1.0 + np.exp(-abs(x))
+        if product > _HUGE:
+            total += np.log(product)
+            product = 1.0
+    return total + np.log(product)
 
 
 @_kernel  # type: ignore[misc]
@@ -214,9 +220,8 @@ def _saddlepoint(r, form, tilt, chances, out):  # type: ignore[no-untyped-def]
         mean, variance = _moments(r, tilt, chances)
         if abs(step) < 1e-10:
             break
-    value = height - tilt * mean
+    value = height - tilt * mean + _sum_softplus(r, tilt) - _sum_softplus(r, 0.0)
     for i in range(r.size):
-        value += _softplus(r[i] + tilt) - _softplus(r[i])
         chance = chances[1, i]
         rest = variance - chance * chances[0, i]
         if hard:
@@ -258,15 +263,6 @@ def _begin_bag(r, table, guess, saddlepoint_from, least_variance, chances, out):
 
 
 @_kernel  # type: ignore[misc]
-def _untilted(r, tilt):  # type: ignore[no-untyped-def]
-    """Return what the tilt adds to log Z: Σ log(1 + e^(r + θ)) - log(1 + e^r)."""
-    total = 0.0
-    for x in r:
-        total += _softplus(x + tilt) - _softplus(x)
-    return total
-
-
-@_kernel  # type: ignore[misc]
 def _exact_messages(first, last, column, steps, bags, smallest, leaves, tree, messages, log_z):  # type: ignore[no-untyped-def]
     """Find the messages of consecutive bags that lie in the leaves; those of NaN in `smallest` have none."""
     logits, offsets, log_potential, tilts = bags
@@ -283,7 +279,8 @@ def _exact_messages(first, last, column, steps, bags, smallest, leaves, tree, me
                 smallest[number] = np.nan
                 messages[begin:end] = np.nan
             if log_z.size:
-                log_z[bag] = value + _untilted(logits[begin:end], tilt)
+                r = logits[begin:end]
+                log_z[bag] = value + _sum_softplus(r, tilt) - _sum_softplus(r, 0.0)
         place += count_leaves(end - begin)
     for k in range(0, column, LEAVES):
         if column > LEAVES:

@@ -73,10 +73,13 @@ class CountFactor:
         in_bags, log_z = self.of_members(logits[self.index.rows.values], normaliser=normaliser)
         return self.index.of_rows(in_bags), log_z
 
-    def likelihood(self, logits: Floats) -> tuple[Floats, Floats]:
-        """Return the log-likelihood of each bag, shape (n_bags,), and the gradient of their sum."""
+    def likelihood(self, logits: Floats, *, tilts: Floats | None = None) -> tuple[Floats, Floats]:
+        """Return the log-likelihood of each bag, shape (n_bags,), and the gradient of their sum.
+
+        For `tilts` see `member_messages`.
+        """
         own = logits[self.index.rows.values]
-        told, log_z = self.of_members(own)
+        told, log_z = self.of_members(own, tilts=tilts)
         return log_z, self.index.of_rows(expit(own + told) - expit(own))
 
     def share(self) -> float:

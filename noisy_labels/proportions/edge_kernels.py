@@ -6,12 +6,11 @@ division and two roots a pair instead of exponentials and logarithms.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from noisy_labels.proportions.threads import in_threads
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -63,20 +62,18 @@ def update_edges(
     odds = np.exp(np.clip(totals, -_LARGEST_TOTAL, _LARGEST_TOTAL))
     parts = 1 if lower.size < _SMALL else _PARTS
     checked = strongest > _UNCHECKED
-    products, logarithms = np.ones((parts, totals.size)), np.zeros((parts if checked else 1, totals.size))
+    products, logarithms = np.ones((parts, totals.size)), np.zeros((parts, totals.size if checked else 0))
     arrays = (odds, lower, upper, decay, to_lower, to_upper, halvings, 1 - damping)
 
     def update(part: int) -> tuple[float, float]:
         ends = lower.size * part // parts, lower.size * (part + 1) // parts
-        own = products[part], logarithms[part if checked else 0]
+        own = products[part], logarithms[part]
         return _pair_range(*ends, *arrays, checked, *own)  # type: ignore[no-any-return]
 
-    if parts == 1:
-        factors = [update(0)]
-    else:
-        with ThreadPoolExecutor(min(numba.config.NUMBA_NUM_THREADS, os.cpu_count() or 1)) as pool:
-            factors = list(pool.map(update, range(parts)))
+    factors = [update(0)] if parts == 1 else in_threads(update, range(parts))
     change = (1 - damping) * float(np.abs(np.log(factors)).max())
+    if not checked:  # nor does the product of all parts overflow
+        return np.log(products.prod(axis=0)), change
     return np.log(products).sum(axis=0) + logarithms.sum(axis=0), change
 
 

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from noisy_labels.proportions.threads import in_threads
+
 Floats = NDArray[np.float64]
 
 _RANKED = 65_536  # rows that ranks are among: more add little but time
@@ -39,7 +41,7 @@ def two_deviation_scales(X: Floats) -> Floats:
     array([1.   , 2.828])
     """
     low, high = X.min(axis=0), X.max(axis=0)
-    scales = np.where(_has_two_values(X), high - low, 2 * _deviations(X))
+    scales = np.where(_has_two_values(X, low, high), high - low, 2 * _deviations(X))
     varies = high - low > 1e-12 * (1 + np.maximum(np.abs(low), np.abs(high)))
     return np.where(varies, scales, 1.0)
 
@@ -68,20 +70,24 @@ def with_normal_scores(X: Floats) -> Floats:
            [90.   ,  0.967]])
     """
     n_rows, n_features = X.shape
-    columns = np.flatnonzero(~_has_two_values(X))
+    columns = np.flatnonzero(~_has_two_values(X, X.min(axis=0), X.max(axis=0)))
     both = np.empty((n_rows, n_features + columns.size))
-    both[:, :n_features] = X
     if n_rows <= _RANKED:
+        both[:, :n_features] = X
         for place, column in enumerate(columns, start=n_features):
             _, score, inverse = _scores_of_values(X[:, column])
             both[:, place] = score[inverse]
         return both
     drawn = X[np.random.default_rng(0).choice(n_rows, _RANKED, replace=False)]
-    tables = [_knots(drawn[:, column]) for column in columns]
-    for start in range(0, n_rows, _BLOCK):
+    tables = in_threads(lambda column: _knots(drawn[:, column]), columns)
+
+    def fill(start: int) -> None:
         part = slice(start, start + _BLOCK)
+        both[part, :n_features] = X[part]
         for place, (column, table) in enumerate(zip(columns, tables, strict=True), start=n_features):
             _interpolate(X[part, column], *table, both[part, place])
+
+    in_threads(fill, range(0, n_rows, _BLOCK))
     return both
 
 
@@ -114,9 +120,8 @@ def _interpolate(x, values, scores, found):  # type: ignore[no-untyped-def]
             found[i] = scores[low] + share * (scores[low + 1] - scores[low])
 
 
-def _has_two_values(X: Floats) -> NDArray[np.bool_]:
+def _has_two_values(X: Floats, low: Floats, high: Floats) -> NDArray[np.bool_]:
     """Return which columns have at most two values; most others are known after one block of rows."""
-    low, high = X.min(axis=0), X.max(axis=0)
     found = np.ones(X.shape[1], dtype=bool)
     for start in range(0, X.shape[0], _BLOCK):
         open_ones = np.flatnonzero(found)

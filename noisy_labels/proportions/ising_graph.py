@@ -60,10 +60,12 @@ def check_graph(graph: sparray, n_nodes: int) -> None:
 def read_ising_graph(graph: sparray, n_nodes: int) -> IsingGraph:
     """Check a symmetric sparse matrix of couplings, and list its pairs; couplings beyond 150 are 150."""
     check_graph(graph, n_nodes)
-    matrix = csr_array(graph, dtype=np.float64, copy=True)
+    matrix = csr_array(graph, dtype=np.float64)
     check_finite("graph", matrix.data)
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
+    if not matrix.has_canonical_format or not matrix.data.all():
+        matrix = matrix.copy()  # the graph itself is not altered
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
     node = np.repeat(np.arange(n_nodes, dtype=np.int32), np.diff(matrix.indptr))
     above, below = matrix.indices > node, matrix.indices < node
     lower, upper, coupling = node[above], matrix.indices[above].astype(np.int32), matrix.data[above]

@@ -157,9 +157,10 @@ class LabelProportionsClassifier(BagClassifier):
         if estimator is None:
             seed = int(rng.randint(np.iinfo(np.int32).max))
             estimator = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
-        if self.coupling > 0 and graph is None and bags is not None:
-            graph = neighbour_graph(StandardScaler().fit_transform(rows), n_neighbors=self.n_neighbors)
         couplings = None if graph is None or self.coupling == 0 else graph * self.coupling
+        if self.coupling > 0 and graph is None and bags is not None:
+            couplings = neighbour_graph(StandardScaler().fit_transform(rows), n_neighbors=self.n_neighbors)
+            couplings.data *= self.coupling
         logits = self._soft_labels(rows, factor, couplings, estimator, rng)
         self.transduce_proba_ = class_probabilities(logits)
         times = rows.shape[0] / self.max_round_rows

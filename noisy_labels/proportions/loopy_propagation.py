@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,9 +40,6 @@ class Beliefs:
         Marginals P(y = 1), or P(class); exact where graph and bags together form a tree.
     logits : float array of the same shape
         Their log odds, or logarithms up to a constant a row.
-    log_partition : float
-        Bethe approximation of the logarithm of the sum over all labellings (minus the Bethe free energy);
-        exact on trees.
     residuals : float array of shape (n_iter,)
         Largest change of a message in each pass.
     converged : bool
@@ -49,9 +48,17 @@ class Beliefs:
 
     probabilities: Floats
     logits: Floats
-    log_partition: float
     residuals: Floats
     converged: bool
+    _bethe: Callable[[], float]
+
+    @cached_property
+    def log_partition(self) -> float:
+        """Bethe approximation of the logarithm of the sum over all labellings, exact on trees.
+
+        It is minus the Bethe free energy, and computed when asked for.
+        """
+        return self._bethe()
 
     @property
     def n_iter(self) -> int:
@@ -157,8 +164,8 @@ def belief_propagation(
     if factor is not None:
         beliefs = beliefs + factor.index.of_rows(from_bags)
     probabilities = expit(beliefs) if r.ndim == 1 else softmax(beliefs, axis=1)
-    bethe = _log_partition(beliefs, from_bags, factor, edges)
-    return Beliefs(probabilities, beliefs, bethe, np.array(residuals), converged)
+    bethe = partial(_log_partition, beliefs, from_bags, factor, edges)
+    return Beliefs(probabilities, beliefs, np.array(residuals), converged, bethe)
 
 
 def _check_factor(factor: Factor, r: Floats) -> None:

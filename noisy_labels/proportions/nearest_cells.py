@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from noisy_labels.proportions.threads import in_threads
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -15,6 +20,7 @@ _TURNS = 4  # of k-means, on this many rows a cell
 _DRAWN = 32
 _LARGEST = 4  # times the mean size: larger cells, of equal rows as a rule, are cut
 _BLOCK = 256  # rows whose distances are held at a time
+_SHARE = 16_384  # rows that a thread measures at a time
 
 _kernel = numba.njit(cache=True, nogil=True)
 
@@ -46,19 +52,29 @@ def nearest_in_cells(points: Floats, k: int) -> Ints:
     >>> nearest_in_cells(np.array([[0.0], [1.0], [5.0], [5.5]]), 1).ravel()
     array([1, 0, 3, 2])
     """
-    rows = (points - points.mean(axis=0)).astype(np.float32)
-    cells = _cells(rows)
-    order, offsets, centres = _members(rows, cells)
+    rows = np.empty(points.shape, dtype=np.float32)
+    np.subtract(points, points.mean(axis=0), out=rows, casting="same_kind")
+    # Rows are shared out over threads; those of BLAS below them would only get in the way.
+    with threadpool_limits(1):
+        return _search(rows, *_members(rows, _cells(rows)), k)
+
+
+def _search(rows: Singles, order: Ints, offsets: Ints, centres: Singles, k: int) -> Ints:
+    """Return the k nearest in the cells next to each row's own."""
     squares = 0.5 * np.einsum("ij,ij->i", rows, rows)
     distances = 0.5 * np.einsum("ij,ij->i", centres, centres) - centres @ centres.T
     found = np.empty((rows.shape[0], k), dtype=np.int64)
-    for cell in range(centres.shape[0]):
+
+    def search(cell: int) -> None:
         own = order[offsets[cell] : offsets[cell + 1]]
         near = _near_cells(distances[cell], np.diff(offsets), k + 1)
         others = np.concatenate([order[offsets[c] : offsets[c + 1]] for c in near])
+        columns, halves = rows[others].T, squares[others]
         for start in range(0, own.size, _BLOCK):
             part = own[start : start + _BLOCK]
-            found[part] = _smallest(squares[others] - rows[part] @ rows[others].T, part, others, k)
+            found[part] = _smallest(rows[part] @ columns, halves, part, others, k)
+
+    in_threads(search, range(centres.shape[0]))
     return found
 
 
@@ -79,8 +95,8 @@ def _cells(rows: Singles) -> Singles:
 
 def _nearest_centre(rows: Singles, centres: Singles) -> Ints:
     squares = 0.5 * np.einsum("ij,ij->i", centres, centres)
-    blocks = np.array_split(rows, -(-rows.shape[0] // 4096))
-    return np.concatenate([(squares - block @ centres.T).argmin(axis=1) for block in blocks])
+    blocks = np.array_split(rows, -(-rows.shape[0] // 1024))
+    return np.concatenate(in_threads(lambda block: (squares - block @ centres.T).argmin(axis=1), blocks))
 
 
 def _members(rows: Singles, centres: Singles) -> tuple[Ints, Ints, Singles]:
@@ -107,14 +123,14 @@ def _near_cells(distances: Singles, sizes: Ints, least: int) -> Ints:
 
 
 @_kernel  # type: ignore[misc]
-def _smallest(distances, own, others, k):  # type: ignore[no-untyped-def]
-    """Return for each row of `distances` the k of `others` with the smallest, but for the row itself."""
+def _smallest(products, squares, own, others, k):  # type: ignore[no-untyped-def]
+    """Return for each row of `products` the k of `others` with the least square minus product, itself not."""
     found = np.empty((own.size, k), np.int64)
-    kept = np.empty(k, distances.dtype)
+    kept = np.empty(k, products.dtype)
     for i in range(own.size):
         n, bound = 0, np.inf
         for j in range(others.size):
-            value = distances[i, j]
+            value = squares[j] - products[i, j]
             if value < bound and others[j] != own[i]:
                 place = min(n, k - 1)
                 while place > 0 and kept[place - 1] > value:
@@ -127,14 +143,20 @@ def _smallest(distances, own, others, k):  # type: ignore[no-untyped-def]
     return found
 
 
-@_kernel  # type: ignore[misc]
 def row_distances(rows: Floats, neighbour: Ints) -> Floats:
     """Return the distances of rows to others of given numbers, shape (n_rows, k)."""
     found = np.empty(neighbour.shape)
-    for i in range(neighbour.shape[0]):
+    bounds = np.linspace(0, len(neighbour), 2 + len(neighbour) // _SHARE).astype(np.int64).tolist()
+    in_threads(lambda ends: _distances(*ends, rows, neighbour, found), pairwise(bounds))
+    return found
+
+
+@_kernel  # type: ignore[misc]
+def _distances(start, stop, rows, neighbour, found):  # type: ignore[no-untyped-def]
+    """Write the distances of a range of rows to their neighbours."""
+    for i in range(start, stop):
         for j in range(neighbour.shape[1]):
             other, square = neighbour[i, j], 0.0
             for column in range(rows.shape[1]):
                 square += (rows[i, column] - rows[other, column]) ** 2
             found[i, j] = np.sqrt(square)
-    return found

@@ -80,7 +80,7 @@ def neighbour_graph(
            [0.368, 0.   , 0.018],
            [0.   , 0.018, 0.   ]])
     """
-    rows = check_ndim("X", check_moderate("X", X), 2).astype(np.float64)
+    rows = check_ndim("X", check_moderate("X", X), 2).astype(np.float64, copy=False)
     if len(rows):
         check_nonempty("X", rows, "Give each row at least one feature.")
     check_count("n_neighbors", n_neighbors)

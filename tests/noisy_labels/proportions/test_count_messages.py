@@ -173,7 +173,7 @@ def test_beliefs_sum_to_hard_counts(sizes, seed, scale):
     np.testing.assert_allclose(np.bincount(bags, posterior), counts, atol=1e-9)
 
 
-@pytest.mark.parametrize("m", [3, 40, 700])
+@pytest.mark.parametrize("m", [3, 40, 700, 3000])
 def test_normaliser_is_the_poisson_binomial(m):
     rng = np.random.default_rng(m)
     logits = rng.normal(-1, 2, m)

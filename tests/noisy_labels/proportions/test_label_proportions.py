@@ -236,7 +236,9 @@ def test_grid_search_over_bags_without_labels():
 def test_rounds_folds_and_graphs_of_the_pipeline():
     graph = neighbour_graph((X - X.mean(axis=0)) / X.std(axis=0), n_neighbors=10)
     default = LabelProportionsClassifier(FAST, random_state=0).fit(X, **GIVEN)
+    before = graph.data.copy()
     given = LabelProportionsClassifier(FAST, random_state=0).fit(X, graph=graph, **GIVEN)
+    np.testing.assert_array_equal(graph.data, before)
     np.testing.assert_allclose(given.transduce_proba_, default.transduce_proba_, atol=1e-12)
     alone = LabelProportionsClassifier(FAST, coupling=0, random_state=0).fit(X, **GIVEN)
     # Without a graph, soft labels meet the counts exactly.

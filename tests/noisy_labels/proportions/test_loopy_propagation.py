@@ -168,15 +168,18 @@ def test_passes_near_the_end_are_exact():
     assert changes[-1] < 0.5 / 32 < changes[0]
 
 
-def test_a_pass_in_threads_is_a_pass():
+@pytest.mark.parametrize(("scale", "known"), [(1.0, False), (0.1, True)])
+def test_a_pass_in_threads_is_a_pass(scale, known):
     rng = np.random.default_rng(0)
     n, n_pairs = 2000, 1 << 18  # enough for threads
     lower = np.sort(rng.integers(0, n - 1, n_pairs)).astype(np.int32)
     upper = rng.integers(lower + 1, n).astype(np.int32)
-    coupling, totals = rng.normal(0, 1, n_pairs), rng.normal(size=n)
+    coupling, totals = rng.normal(0, scale, n_pairs), rng.normal(size=n)
     *expected, sums = in_log_odds(totals, lower, upper, coupling, 0.0, 0.0, 0.0)
     odds = np.ones((2, n_pairs))
-    found, change = update_edges(totals, lower, upper, np.exp(-coupling), *odds, damping=0.0)
+    bounds = {"strongest": 299.0} if known else {}
+    assert np.abs(sums).max() < 299 or not known
+    found, change = update_edges(totals, lower, upper, np.exp(-coupling), *odds, damping=0.0, **bounds)
     np.testing.assert_allclose(np.log(odds), expected, atol=1e-12)
     np.testing.assert_allclose(found, sums, atol=1e-10)
     assert change == pytest.approx(np.abs(expected).max(), rel=1e-12)
@@ -191,6 +194,16 @@ def test_many_strong_neighbours_do_not_overflow():
     # The neighbours say 39 times nearly 90 for 1, the hub itself 3000 against it.
     told = np.logaddexp(90, -100) - np.logaddexp(0, -10)
     assert beliefs.logits[0] == pytest.approx(39 * told - 3000, rel=1e-9)
+
+
+def test_graphs_with_zeros_and_duplicates_are_read_and_not_altered():
+    untidy = csr_array(([0.5, 0.3, 0.0, 0.5, 0.3, 7.0], [1, 1, 0, 0, 0, 2], [0, 3, 5, 6]), shape=(3, 3))
+    before = untidy.data.copy(), untidy.indices.copy()
+    found = belief_propagation([1.0, -2.0, 0.5], graph=untidy, tol=1e-12).probabilities
+    np.testing.assert_array_equal(untidy.data, before[0])
+    np.testing.assert_array_equal(untidy.indices, before[1])
+    expected, _ = enumerated([1.0, -2.0, 0.5], [(0, 1, 0.8)], [], None)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 def test_pairs_of_a_bag_are_its_quadratic_penalty():

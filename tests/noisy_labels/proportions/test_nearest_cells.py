@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from noisy_labels.proportions import nearest_neighbours
+from noisy_labels.proportions import nearest_cells, nearest_neighbours
 from noisy_labels.proportions.nearest_cells import nearest_in_cells
 from noisy_labels.proportions.nearest_neighbours import neighbour_graph
 
 
-def test_cells_hold_most_neighbours():
+def test_cells_hold_most_neighbours(monkeypatch):
+    monkeypatch.setattr(nearest_cells, "_SHARE", 700)
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(30, 12)).repeat(100, axis=0) + 0.3 * rng.normal(size=(3000, 12))
     found = nearest_in_cells(rows, 6)
