@@ -34,11 +34,6 @@ def check_one_of(name: str, value: Value, options: Collection[Value], hint: str 
     hint : str, optional
         What to do; a sentence of its own.
 
-    Returns
-    -------
-    object
-        `value`, unchanged.
-
     Raises
     ------
     ValueError

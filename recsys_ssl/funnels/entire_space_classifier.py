@@ -55,9 +55,8 @@ class EntireSpaceClassifier(BaseEstimator):  # type: ignore[misc]
         to five times the cost a step and more epochs;
         :class:`~recsys_ssl.entire_space.averaged_esmm.AveragedESMM`), ``"esmm_ns"`` (without shared tables),
         ``"esm2"`` (needs actions), ``"escm2_ips"``, ``"escm2_snips"``, ``"escm2_dr"``, ``"dcmt"``,
-        ``"nise"``, ``"aitm"``; or what papers compare with: ``"base"`` (two
-        networks, the second on clicks alone), ``"shared"`` (the same with shared tables), ``"aman"``,
-        ``"oversampling"``, ``"unbias"``, ``"division"``.
+        ``"nise"``, ``"aitm"``; or of comparisons: ``"base"`` (two networks, the second on clicks alone),
+        ``"shared"`` (with shared tables), ``"aman"``, ``"oversampling"``, ``"unbias"``, ``"division"``.
     features : sequence of Category, MultiCategory or Dense, optional
         What to read from the columns; by default what `infer_features` makes of them. Declared once they
         serve :class:`~recsys_ssl.TwoTowerRetriever` as well.
