@@ -31,8 +31,8 @@ class DisjointHalves:
     r"""Each network selects in one half of the batch what the other one learns (Chen et al., 2022).
 
     Both rank their half outside training, with k* features; each takes its step on the peer's selection, with
-    one new mask for both.  A step costs less than one of plain training: every network ranks and learns half
-    a batch.
+    one new mask for both.  Every network ranks and learns half a batch: a step costs a third more than one of
+    plain training, whose forward passes are half as many; 1.2 to 1.9 times as measured.
 
     References
     ----------
